@@ -1,0 +1,200 @@
+"""Offset and length in, bytes out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+from qemu_viso.errors import InternalError, StaleSourceError
+from qemu_viso.image.regions import FileSlice, Generated, Literal, Patched, RegionMap
+from qemu_viso.sources.handles import Handle, HandleCache
+from qemu_viso.sources.host import HostFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qemu_viso.image.regions import Content
+
+SECTOR = 2048
+GENERATED_CACHE_BYTES = 32 << 20
+
+_ZEROS = memoryview(bytes(1 << 20))
+
+
+class FilePiece(NamedTuple):
+    """Bytes that lie in a host file.
+
+    Whoever reads them calls `handle.verify()` after a read into memory, or before a `sendfile`; the descriptor stays
+    valid as long as the handle is referenced.
+    """
+
+    handle: Handle
+    offset: int
+    length: int
+
+
+Piece = memoryview | FilePiece
+"""A part of an answer: bytes in memory, or a stretch of a host file."""
+
+
+class Image:
+    """A read-only image.
+
+    It is safe to read from many threads at once. Nothing is copied but what is asked for.
+
+    Attributes:
+        regions: what lies where.
+        name: the default export name: the recipe's file stem.
+        size: bytes, a multiple of 2,048.
+        stale: the first error that told of a changed source, or None.
+    """
+
+    def __init__(self, regions: RegionMap, name: str, handles: HandleCache | None = None) -> None:
+        if regions.size % SECTOR:
+            raise InternalError(f"an image of {regions.size} bytes does not end with a sector")
+        self.regions = regions
+        self.name = name
+        self.size = regions.size
+        self.stale: StaleSourceError | None = None
+        self._handles = handles or HandleCache()
+        self._generated: dict[Generated, bytes] = {}
+        self._generated_bytes = 0
+        self._lock = Lock()
+
+    def pieces(self, offset: int, length: int) -> list[Piece]:
+        """Where the bytes come from, in order; the pieces' lengths add up to `length`.
+
+        Raises:
+            ValueError: the range is not inside the image.
+            StaleSourceError, MissingInputError, AccessError, InputOutputError: a source cannot be opened any more.
+        """
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise ValueError(f"{length} bytes at {offset} are not inside an image of {self.size} bytes")
+        pieces: list[Piece] = []
+        index = self.regions.index(offset) if length else 0
+        while length:
+            region = self.regions[index]
+            inside = offset - region.start
+            take = min(length, region.stop - offset)
+            content_size = 0 if region.content is None else region.content.size
+            if region.content is not None and inside < content_size:
+                take = min(take, content_size - inside)
+                pieces.extend(self._content(region.content, inside, take))
+            else:
+                pieces.extend(_zeros(take))
+            offset += take
+            length -= take
+            if offset == region.stop:
+                index += 1
+        return pieces
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes themselves; the errors of `pieces`, and `StaleSourceError` when a source changed meanwhile."""
+        return b"".join(self._read_piece(piece) for piece in self.pieces(offset, length))
+
+    def _read_piece(self, piece: Piece) -> bytes | memoryview:
+        if isinstance(piece, memoryview):
+            return piece
+        handle, offset, length = piece
+        data = os.pread(handle.descriptor, length, offset)
+        while len(data) < length:  # a read may be cut short at 2 GiB, or by a file that shrinks
+            more = os.pread(handle.descriptor, length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        try:
+            handle.verify()
+        except StaleSourceError as error:
+            self.mark_stale(error)
+            raise
+        return data
+
+    def mark_stale(self, error: StaleSourceError) -> None:
+        """Remember the first sign that the image is no longer what it was."""
+        with self._lock:
+            self.stale = self.stale or error
+
+    def _content(self, content: Content, offset: int, length: int) -> Iterator[Piece]:
+        if isinstance(content, HostFile):
+            yield FilePiece(self._handle(content), offset, length)
+        elif isinstance(content, Generated):
+            yield memoryview(self.generated(content))[offset : offset + length]
+        elif isinstance(content, Literal):
+            yield memoryview(content.data)[offset : offset + length]
+        elif isinstance(content, FileSlice):
+            yield FilePiece(self._handle(content.file), content.offset + offset, length)
+        else:
+            yield from self._patched(content, offset, length)
+
+    def _patched(self, content: Patched, offset: int, length: int) -> Iterator[Piece]:
+        stop = offset + length
+        edit_start, edit_stop = content.edit_offset, content.edit_offset + content.edit.size
+        for start, end, edited in (
+            (offset, min(stop, edit_start), False),
+            (max(offset, edit_start), min(stop, edit_stop), True),
+            (max(offset, edit_stop), stop, False),
+        ):
+            if start >= end:
+                continue
+            if edited:
+                yield memoryview(self.generated(content.edit))[start - edit_start : end - edit_start]
+            else:
+                yield from self._content(content.base, start, end - start)
+
+    def _handle(self, file: HostFile) -> Handle:
+        try:
+            return self._handles.get(file)
+        except StaleSourceError as error:
+            self.mark_stale(error)
+            raise
+
+    def generated(self, content: Generated) -> bytes:
+        """The bytes of generated content, kept for the next reader as long as the cache has room."""
+        with self._lock:
+            data = self._generated.get(content)
+        if data is not None:
+            return data
+        data = content.produce()  # two threads may do this at once: they get the same bytes
+        if len(data) != content.size:
+            raise InternalError(f"{content.label} became {len(data)} bytes long, not {content.size}")
+        with self._lock:
+            if content not in self._generated:
+                self._generated[content] = data
+                self._generated_bytes += len(data)
+            while self._generated_bytes > GENERATED_CACHE_BYTES and len(self._generated) > 1:
+                oldest = next(iter(self._generated))
+                self._generated_bytes -= len(self._generated.pop(oldest))
+        return data
+
+    def fingerprint(self) -> str:
+        """A hash of the metadata and of the identities of the sources, in hexadecimal.
+
+        Equal fingerprints mean equal images, short of a host file that changed and kept its size and times.
+        """
+        digest = hashlib.sha256()
+        for index in range(len(self.regions)):
+            region = self.regions[index]
+            digest.update(f"{region.start}:{region.stop}:".encode())
+            digest.update(self._identity(region.content))
+        return digest.hexdigest()
+
+    def _identity(self, content: Content | None) -> bytes:
+        if content is None:
+            return b"zeros"
+        if isinstance(content, HostFile):
+            return f"{content.directory.device}:{content.inode}:{content.size}:{content.mtime_ns}".encode()
+        if isinstance(content, FileSlice):
+            return self._identity(content.file) + f"+{content.offset}".encode()
+        if isinstance(content, Literal):
+            return content.data
+        if isinstance(content, Patched):
+            return self._identity(content.base) + f"/{content.edit_offset}:{content.edit.size}".encode()
+        return self.generated(content)
+
+
+def _zeros(length: int) -> Iterator[memoryview]:
+    while length > 0:
+        yield _ZEROS[:length]
+        length -= len(_ZEROS)

@@ -1,0 +1,132 @@
+"""What an image consists of: regions, one after the other, without gaps.
+
+A region is a span of the image and the content that fills it from its first byte. Content may be shorter than its
+span, as files are shorter than their last sector: the rest of the span reads as zeros. A span without content (None)
+is zeros altogether. The map is two columns, not an object a region: an image may have a million of them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qemu_viso.errors import InternalError
+from qemu_viso.sources.host import HostFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """Part of a host file: `size` bytes from `offset` on."""
+
+    file: HostFile
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generated:
+    """Bytes that are computed when they are first read, the same each time; `produce` returns exactly `size`."""
+
+    size: int
+    produce: Callable[[], bytes]
+    label: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patched:
+    """A file with some bytes replaced: `edit`, which is as long as the `edit_size` bytes it covers at `edit_offset`."""
+
+    base: HostFile | FileSlice
+    edit_offset: int
+    edit: Generated
+
+    @property
+    def size(self) -> int:
+        """Bytes; a patch changes none of the length."""
+        return self.base.size
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """Bytes that are known from the start."""
+
+    data: bytes
+    label: str
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.data)
+
+
+Content = HostFile | FileSlice | Generated | Patched | Literal
+"""What can fill a region; each has a `size` in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One region of a map: bytes `start` to `stop` of the image; `content` fills it from `start`, zeros follow."""
+
+    start: int
+    stop: int
+    content: Content | None
+
+
+class RegionMap:
+    """All regions in order. Only `append` changes it; it asserts that the map stays contiguous."""
+
+    __slots__ = ("_contents", "_starts", "size")
+
+    def __init__(self) -> None:
+        self._starts = array("Q")
+        self._contents: list[Content | None] = []
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def append(self, start: int, span: int, content: Content | None) -> None:
+        """Add the region that follows the last one.
+
+        Args:
+            start: where the layout expects it, in bytes; a region anywhere else is a bug in the layout.
+            span: its length in bytes, more than 0.
+            content: what fills it, at most `span` bytes; None for zeros.
+
+        Raises:
+            InternalError: the region does not lie at the end of the map, or its content does not fit.
+        """
+        if start != self.size or span <= 0 or (content is not None and content.size > span):
+            raise InternalError(
+                f"region {content!r} of {span} bytes cannot lie at {start}: the map ends at {self.size}"
+            )
+        self._starts.append(start)
+        self._contents.append(content)
+        self.size = start + span
+
+    def append_files(self, starts: array[int], files: list[HostFile], stop: int) -> None:
+        """Add many files at once, each spanning to the start of the next one, the last one to `stop`.
+
+        `starts` must rise and begin where the map ends; the caller asserts what `append` would.
+        """
+        if not files:
+            return
+        if starts[0] != self.size:
+            raise InternalError(f"files cannot begin at {starts[0]}: the map ends at {self.size}")
+        self._starts.extend(starts)
+        self._contents.extend(files)
+        self.size = stop
+
+    def index(self, offset: int) -> int:
+        """The index of the region that holds the byte at `offset`, which must be inside the map."""
+        return bisect_right(self._starts, offset) - 1
+
+    def __getitem__(self, index: int) -> Region:
+        start = self._starts[index]
+        stop = self._starts[index + 1] if index + 1 < len(self._starts) else self.size
+        return Region(start, stop, self._contents[index])

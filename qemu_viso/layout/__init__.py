@@ -1,0 +1,1 @@
+"""A tree laid out as an image: sizes first, then places, then regions."""

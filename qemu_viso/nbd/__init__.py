@@ -1,0 +1,1 @@
+"""An image served over the NBD protocol."""

@@ -1,0 +1,1 @@
+"""QEMU processes: the storage daemon, machines, QMP."""

@@ -1,0 +1,1 @@
+"""The one door to the host's files: directories, identities, open handles."""

@@ -1,0 +1,118 @@
+"""Host directories and files as a recipe found them.
+
+A file's identity is (device, inode, size, mtime in nanoseconds), taken when the recipe is opened. A path is only a
+hint how to find the file again: what counts is that the identity is the same when it is opened and after each read.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, StaleSourceError
+
+
+class HostDirectory:
+    """A directory on the host, known by its place in another one.
+
+    Attributes:
+        parent: the directory that holds it; None for a directory that is reached by `name` alone.
+        name: its name in `parent`, or a path.
+        device: the device number of the files in it. A file of another device (a bind mount) hangs on a
+            `HostDirectory` of its own.
+    """
+
+    __slots__ = ("device", "name", "parent")
+
+    def __init__(self, parent: HostDirectory | None, name: str, device: int) -> None:
+        self.parent = parent
+        self.name = name
+        self.device = device
+
+    @property
+    def path(self) -> str:
+        """The path, as it is opened and as messages show it."""
+        if self.parent is None:
+            return self.name
+        parts = [self.name]
+        above: HostDirectory | None = self.parent
+        while above is not None:
+            parts.append(above.name)
+            above = above.parent
+        return os.path.join(*reversed(parts))
+
+
+class HostFile:
+    """A regular file on the host, with the identity it had when the recipe was opened.
+
+    Attributes:
+        directory: where it lies.
+        name: its name there.
+        size: bytes.
+        mtime_ns: nanoseconds since the epoch.
+        inode: its number on `directory.device`.
+    """
+
+    __slots__ = ("directory", "inode", "mtime_ns", "name", "size")
+
+    def __init__(self, directory: HostDirectory, name: str, size: int, mtime_ns: int, inode: int) -> None:
+        self.directory = directory
+        self.name = name
+        self.size = size
+        self.mtime_ns = mtime_ns
+        self.inode = inode
+
+    @property
+    def path(self) -> str:
+        """The path, as it is opened and as messages show it."""
+        return os.path.join(self.directory.path, self.name)
+
+    def check(self, status: os.stat_result) -> None:
+        """Compare an open file's status with the identity.
+
+        Raises:
+            StaleSourceError: it is another file, or its content may have changed.
+        """
+        if status.st_mtime_ns != self.mtime_ns or status.st_size != self.size:
+            what = "has changed"
+        elif status.st_ino != self.inode or status.st_dev != self.directory.device:
+            what = "has been replaced"
+        else:
+            return
+        raise StaleSourceError(
+            f"the source '{self.path}' {what} since the recipe was opened",
+            hint="open the recipe again to serve its new content",
+        )
+
+    def open(self) -> int:
+        """Open for reading; the caller owns the descriptor.
+
+        Raises:
+            MissingInputError: it is gone.
+            AccessError: it may not be read.
+            StaleSourceError: it is not the file that was laid out.
+            InputOutputError: anything else.
+        """
+        try:
+            # O_NONBLOCK: what was a file may have become a FIFO, on which a plain open would wait for ever.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise open_error(self.path, error) from None
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise StaleSourceError(f"the source '{self.path}' is no longer a regular file")
+            self.check(status)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+
+def open_error(path: str, error: OSError) -> MissingInputError | AccessError | InputOutputError:
+    """The sentence for a host file that cannot be opened or looked at."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return MissingInputError(f"the source '{path}' does not exist")
+    if isinstance(error, PermissionError):
+        return AccessError(f"the source '{path}' may not be read")
+    return InputOutputError(f"the source '{path}' cannot be read: {error.strerror}")

@@ -1,0 +1,1 @@
+"""What a guest saw against what the recipe promises."""

@@ -1,0 +1,1 @@
+"""An image as a vhost-user-blk device."""

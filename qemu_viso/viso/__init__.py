@@ -1,0 +1,1 @@
+"""Reading and writing VISO recipes: text to `Recipe`, and back."""
