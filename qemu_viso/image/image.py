@@ -92,9 +92,10 @@ class Image:
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes themselves; the errors of `pieces`, and `StaleSourceError` when a source changed meanwhile."""
-        return b"".join(self._read_piece(piece) for piece in self.pieces(offset, length))
+        return b"".join(self.read_piece(piece) for piece in self.pieces(offset, length))
 
-    def _read_piece(self, piece: Piece) -> bytes | memoryview:
+    def read_piece(self, piece: Piece) -> bytes | memoryview:
+        """The bytes of one piece, verified; the errors of `read`."""
         if isinstance(piece, memoryview):
             return piece
         handle, offset, length = piece
@@ -192,6 +193,11 @@ class Image:
         if isinstance(content, Patched):
             return self._identity(content.base) + f"/{content.edit_offset}:{content.edit.size}".encode()
         return self.generated(content)
+
+
+def is_zeros(piece: Piece) -> bool:
+    """Does a piece stand for a span of the image without content, rather than for zeros in some content?"""
+    return isinstance(piece, memoryview) and piece.obj is _ZEROS.obj
 
 
 def _zeros(length: int) -> Iterator[memoryview]:
