@@ -97,53 +97,50 @@ def _unique(
 
 
 def joliet_names(names: list[str]) -> list[bytes]:
-    """Names in UTF-16BE, unique and in the order of `names`.
+    """Names in UTF-16BE, in the order of `names`, unique also for readers that drop dots at the end.
 
     Illegal characters become underscores, undecodable bytes U+FFFD. A name of more than 110 units is shortened, and
     keeps its extension.
     """
-    joined = "/".join(names)
-    if joined.isascii() and max(map(len, names), default=0) <= NAME_UNITS and not _illegal(joined):
+    joined = "/".join(names) + "/"
+    plain = joined.isascii() and "./" not in joined and max(map(len, names), default=0) <= NAME_UNITS
+    if plain and not _JOLIET_ILLEGAL.search(joined.replace("/", "")):
         return [name.encode("utf-16-be") for name in names]
-    seen: set[bytes] = set()
-    result: list[bytes] = []
-    # Names that stay as they are come first, so that no shortened name takes theirs.
     fitting = [_fitting(name) for name in names]
-    unchanged = {
-        encoded
-        for name, encoded in zip(names, fitting, strict=True)
-        if encoded == name.encode("utf-16-be", "surrogatepass")
-    }
-    for name, encoded in zip(names, fitting, strict=True):
-        number = 0
-        while encoded in seen or (encoded in unchanged and encoded != name.encode("utf-16-be", "surrogatepass")):
+    intact = [text == name for text, name in zip(fitting, names, strict=True)]
+    # Names that stay as they are come first, so that none that is changed takes theirs.
+    seen: set[str] = set()
+    result = [""] * len(names)
+    for index in sorted(range(len(names)), key=lambda index: (not intact[index], index)):
+        text, number = fitting[index], 0
+        while _shown(text) in seen:
             number += 1
-            encoded = _fitting(name, f"~{number}")
-        seen.add(encoded)
-        result.append(encoded)
-    return result
+            text = _fitting(names[index], f"~{number}")
+        seen.add(_shown(text))
+        result[index] = text
+    return [text.encode("utf-16-be") for text in result]
 
 
-def _illegal(joined: str) -> bool:
-    """Is there a character that Joliet forbids, beside the slashes that join the names?"""
-    return any(_JOLIET_ILLEGAL.search(part) for part in (joined.replace("/", ""),))
+def _shown(text: str) -> str:
+    """A name as readers show it that cannot have dots at the end (Windows, and Linux's isofs)."""
+    return text.rstrip(".")
 
 
-def _fitting(name: str, suffix: str = "") -> bytes:
-    """A name in at most 110 units, with `suffix` before its extension; a surrogate pair is never cut in two."""
+def _fitting(name: str, suffix: str = "") -> str:
+    """A legal name of at most 110 units, with `suffix` before its extension; a surrogate pair is never cut in two."""
     cleaned = _JOLIET_ILLEGAL.sub(lambda found: "\ufffd" if found[0] >= "\ud800" else "_", name)
-    encoded = cleaned.encode("utf-16-be")
-    limit = 2 * NAME_UNITS
-    if not suffix and len(encoded) <= limit:
-        return encoded
+    if not _shown(cleaned):
+        cleaned = "_" * len(cleaned)
+    if not suffix and _units(cleaned) <= NAME_UNITS:
+        return cleaned
     base, dot, extension = cleaned.rpartition(".")
-    if not dot or not base or len(extension) > NAME_UNITS // 4:
-        base, dot, extension = cleaned, "", ""
-    tail = f"{suffix}{dot}{extension}".encode("utf-16-be")
-    head = base.encode("utf-16-be")[: limit - len(tail)]
-    return _whole(head) + tail
+    if not dot or not base or not extension or _units(extension) > NAME_UNITS // 4:
+        base, dot, extension = cleaned.rstrip("."), "", ""
+    tail = suffix + dot + extension
+    head = base.encode("utf-16-be")[: 2 * (NAME_UNITS - _units(tail))]
+    return head.decode("utf-16-be", "ignore") + tail
 
 
-def _whole(encoded: bytes) -> bytes:
-    """UTF-16BE text without the high surrogate that a cut left at its end."""
-    return encoded[:-2] if len(encoded) >= 2 and 0xD8 <= encoded[-2] <= 0xDB else encoded
+def _units(text: str) -> int:
+    """UTF-16 units of a text."""
+    return len(text.encode("utf-16-be")) // 2
