@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=120.0, metavar="SECONDS", help="for each recipe (default: %(default)g)"
     )
+    parser.add_argument(
+        "--boot-medium",
+        action="store_true",
+        help="let the firmware boot the medium, which must hold the guest's kernel, instead of loading the kernel",
+    )
     add_json(parser)
 
 
@@ -53,7 +58,16 @@ def run(arguments: argparse.Namespace) -> int:
     for each in opened:
         wanted = arguments.namespace or [name for name in namespaces(each.tree) if name in definition.namespaces]
         print(f"qemu-viso: booting {definition.name} to look at {each.recipe.path}", file=sys.stderr)
-        found = asyncio.run(verify(each, build, arguments.bus, wanted, seconds=arguments.timeout))
+        found = asyncio.run(
+            verify(
+                each,
+                build,
+                arguments.bus,
+                wanted,
+                seconds=arguments.timeout,
+                from_medium=arguments.boot_medium,
+            )
+        )
         reports += found
         if not arguments.json:
             _show(found)

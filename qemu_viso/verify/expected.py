@@ -100,7 +100,7 @@ def _names(tree: Tree, directory: Directory, namespace: Namespace) -> Iterator[t
 
 
 def rock_name(name: str) -> str:
-    """A Rock Ridge name as Linux shows it: of one with more than 253 bytes, only the first NM entry (fs/isofs/rock.c)."""
+    """A Rock Ridge name as Linux shows it: of more than 253 bytes, only those in the first NM entry (rock.c)."""
     encoded = os.fsencode(name)
     if len(encoded) <= LONGEST_ROCK_NAME:
         return name
