@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qemu_viso.vhost_user.descriptors import Event
-from qemu_viso.vhost_user.inflight import part_size
+from qemu_viso.vhost_user.inflight import part_size, record_size
 from qemu_viso.vhost_user.memory import check_regions
 from qemu_viso.vhost_user.messages import (
     NO_DESCRIPTOR,
@@ -305,7 +305,7 @@ class Session:
         self._need(message, ProtocolFeature.INFLIGHT_SHMFD)
         message.expect_descriptors(0)
         wanted = _checked(Inflight.parse(message))
-        size = wanted.num_queues * part_size(wanted.queue_size)
+        size = record_size(wanted.num_queues, wanted.queue_size)
         answer = wanted._replace(mmap_size=size, mmap_offset=0).pack(len(message.payload))
         return [ShareInflight(size, encode(message.request, answer, REPLY))]
 
