@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from qemu_viso.errors import ConfigurationError, InternalError, PeerError
 from qemu_viso.vhost_user.block import FEATURES, BlockDevice, configuration
 from qemu_viso.vhost_user.descriptors import Descriptor
-from qemu_viso.vhost_user.inflight import InflightPart, part_size, sealed_image
+from qemu_viso.vhost_user.inflight import InflightPart, clear_part, part_size, sealed_image
 from qemu_viso.vhost_user.memory import AddressError, MemoryTable, map_shared
 from qemu_viso.vhost_user.messages import MAX_DESCRIPTORS, MessageError, Parser, RefusedError
 from qemu_viso.vhost_user.session import (
@@ -218,14 +218,14 @@ class Connection:
             case ReplyBase(index):
                 self._socket.sendall(self._session.base_reply(index))
             case MapMemory(regions):
-                self._memory = MemoryTable()
                 self._memory = MemoryTable.map(regions)
+                self._session.regions = regions
             case StartRing(index):
                 self._start_ring(index)
             case StopRing(index, retire):
                 self._stop_ring(index)
-                if retire:
-                    self._retire(index)
+                if retire and self._inflight is not None and index < self._inflight[0].num_queues:
+                    clear_part(self._inflight[1], index, self._inflight[0].queue_size)
             case ShareInflight(size, data):
                 self._share(size, data)
             case UseInflight(inflight, descriptor):
@@ -240,7 +240,6 @@ class Connection:
             os.close(buffer)
 
     def _use_inflight(self, inflight: Inflight, descriptor: Descriptor) -> None:
-        self._inflight = None
         view = map_shared(descriptor, inflight.mmap_offset, inflight.mmap_size)
         self._inflight = inflight, view
         known = sealed_image(view, inflight.num_queues, inflight.queue_size, self._device.fingerprint())
@@ -274,11 +273,6 @@ class Connection:
             )
         size = part_size(inflight.queue_size)
         return InflightPart(view[index * size : (index + 1) * size], inflight.queue_size)
-
-    def _retire(self, index: int) -> None:
-        part = self._part(index)
-        if part is not None:
-            part.retire()
 
 
 def _receive(sock: socket.socket, size: int) -> tuple[bytes, list[Descriptor]]:

@@ -50,6 +50,12 @@ def sealed_image(buffer: memoryview, num_queues: int, queue_size: int, fingerpri
     return mark != _SEAL_MARK or image == fingerprint
 
 
+def clear_part(buffer: memoryview, index: int, queue_size: int) -> None:
+    """Forget a ring that was taken back with nothing under way: the next one at its place may begin anew."""
+    size = part_size(queue_size)
+    buffer[index * size : (index + 1) * size] = bytes(size)
+
+
 class InflightPart:
     """One ring's part.
 
@@ -131,9 +137,3 @@ class InflightPart:
         """The used ring's index has moved to `used_index`."""
         self._bytes[_HEADER_SIZE + _STATE_SIZE * head] = 0
         self._words[_USED_IDX] = used_index
-
-    def retire(self) -> None:
-        """The ring was stopped with nothing under way: the next one, which may begin anew, finds no record of it."""
-        self._bytes[_HEADER_SIZE:] = bytes(len(self._bytes) - _HEADER_SIZE)
-        self._words[_VERSION] = 0
-        self.known = False

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.vhost_user import Device, Listener
-from tests.vhost_user.media import mixed
+from tests.vhost_user.media import mixed, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +16,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def image(tmp_path: Path) -> Image:
-    return mixed(tmp_path)
+def image(tmp_path: Path) -> Iterator[Image]:
+    image = mixed(tmp_path)
+    yield image
+    image._handles.clear()
 
 
 @pytest.fixture
@@ -39,7 +40,6 @@ def clean() -> Iterator[None]:
 def path(clean: None, tmp_path: Path, image: Image) -> Iterator[str]:
     """The socket of a device that serves `image`."""
     path = str(tmp_path / "v.sock")
-    with Device(image, Listener.bind(path)):
+    with serving(image, path):
         yield path
-    image._handles.clear()
     assert not os.path.exists(path)

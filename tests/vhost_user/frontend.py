@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 GUEST_BASE = 0x1_0000_0000
 USER_BASE = 0x7F00_0000_0000
-MEMORY_SIZE = 8 << 20
+MEMORY_SIZE = 16 << 20
 NEXT, WRITE, INDIRECT = 1, 2, 4
 F_INDIRECT = 1 << 28
 F_EVENT = 1 << 29
@@ -65,14 +65,18 @@ class FrontEnd:
     """A connection with guest memory of its own."""
 
     def __init__(self, path: str, size: int = MEMORY_SIZE) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(PATIENCE)
-        self.socket.connect(path)
+        self.connect(path)
         self.size = size
         self.file = os.memfd_create("guest", os.MFD_CLOEXEC)
         os.ftruncate(self.file, size)
         self.memory = mmap.mmap(self.file, size)
         self.rings: list[Driver] = []
+
+    def connect(self, path: str) -> None:
+        """Connect, the first time or again."""
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(path)
 
     def __enter__(self) -> Self:
         return self
@@ -208,6 +212,12 @@ class Driver:
         send(Request.SET_VRING_KICK, struct.pack("=Q", self.index), [self.kick_event])
         send(Request.SET_VRING_CALL, struct.pack("=Q", self.index), [self.call_event])
         send(Request.SET_VRING_ENABLE, state(self.index, 1))
+
+    def set_up_again(self) -> None:
+        """After the device has lost it: take it back first."""
+        self.front_end.ask(Request.GET_VRING_BASE, state(self.index, 0))
+        self.next_available = self.seen = self.used_index
+        self.set_up()
 
     def address(self) -> bytes:
         places = (USER_BASE + self.descriptors, USER_BASE + self.used, USER_BASE + self.available)

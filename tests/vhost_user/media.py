@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from qemu_viso.image import FileSlice, Generated, Image, RegionMap
 from qemu_viso.image.regions import Literal
 from qemu_viso.sources.host import HostDirectory, HostFile
+from qemu_viso.vhost_user import Device, Listener
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from qemu_viso.image import Content
@@ -45,17 +48,32 @@ def lay(*contents: Content | int, name: str = "medium") -> Image:
     return Image(regions, name)
 
 
-def mixed(folder: Path) -> Image:
-    """One of everything: generated and literal bytes, holes, whole files, a slice, files with a last short sector."""
-    big = write_file(folder, "big", 300_001)
+@contextmanager
+def serving(image: Image, path: str) -> Iterator[Device]:
+    """A device, and no open sources when it is gone."""
+    with Device(image, Listener.bind(path)) as device:
+        yield device
+    image._handles.clear()
+
+
+def mixed(folder: Path, *, write: bool = True) -> Image:
+    """One of everything: generated and literal bytes, holes, whole files, a slice, files with a last short sector.
+
+    The files are written to `folder`, or lie there already.
+    """
+
+    def file(name: str, size: int) -> HostFile:
+        return write_file(folder, name, size) if write else host_file(folder / name)
+
+    big = file("big", 300_001)
     return lay(
         32768,
         Literal(noise("descriptors", 4096), "descriptors"),
         Generated(6144, lambda: noise("directory", 6144), "directory"),
         big,
-        write_file(folder, "small", 100),
+        file("small", 100),
         FileSlice(big, 1000, 5000),
         65536,
-        write_file(folder, "sector", SECTOR),
+        file("sector", SECTOR),
         Literal(noise("end", 2048), "end"),
     )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.vhost_user import Device, Listener
 from qemu_viso.vhost_user.messages import Request
 from tests.vhost_user.frontend import (
     F_EVENT,
@@ -34,7 +33,7 @@ from tests.vhost_user.frontend import (
     table,
     until,
 )
-from tests.vhost_user.media import host_file, lay, noise
+from tests.vhost_user.media import host_file, lay, noise, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,7 +143,7 @@ def test_flush_and_identity(path: str) -> None:
 def test_a_long_name_is_cut_between_characters(tmp_path: Path) -> None:
     path = str(tmp_path / "v")
     with (
-        Device(lay(2048, name="größer als zwanzig Bytes"[:17] + "ßß"), Listener.bind(path)),
+        serving(lay(2048, name="größer als zwanzig Bytes"[:17] + "ßß"), path),
         FrontEnd(path) as front_end,
     ):
         status, _, identity = front_end.start().run(8, 0, [20])
@@ -183,7 +182,7 @@ def test_a_changed_source_is_an_error_and_one_line(
     source.write_bytes(noise("old", 8192))
     image = lay(2048, host_file(source), 2048)
     path = str(tmp_path / "v")
-    with Device(image, Listener.bind(path)), FrontEnd(path) as front_end:
+    with serving(image, path), FrontEnd(path) as front_end:
         driver = front_end.start()
         assert driver.read(4, 4096)[2] == noise("old", 8192)[:4096]
         source.write_bytes(noise("new", 8192))
@@ -194,7 +193,6 @@ def test_a_changed_source_is_an_error_and_one_line(
     assert [record.getMessage().split("\n")[0] for record in caplog.records] == [
         f"the source '{source}' has changed since the recipe was opened"
     ]
-    image._handles.clear()
 
 
 @pytest.mark.parametrize("what", ["removed", "shortened"])
@@ -203,7 +201,7 @@ def test_a_lost_source_is_an_error(clean: None, tmp_path: Path, caplog: pytest.L
     source.write_bytes(noise("old", 8192))
     image = lay(2048, host_file(source), 2048)
     path = str(tmp_path / "v")
-    with Device(image, Listener.bind(path)), FrontEnd(path) as front_end:
+    with serving(image, path), FrontEnd(path) as front_end:
         driver = front_end.start()
         if what == "removed":
             source.unlink()
@@ -213,7 +211,6 @@ def test_a_lost_source_is_an_error(clean: None, tmp_path: Path, caplog: pytest.L
         assert driver.read(4, 4096)[:2] == (IOERR, 0)
         assert driver.read(0, 512)[0] == OK
     assert len(caplog.records) == 1
-    image._handles.clear()
 
 
 def test_many_requests_at_once(path: str, image: Image) -> None:
@@ -403,7 +400,7 @@ def test_indices_wrap_around(path: str) -> None:
 
 def test_it_ends_when_asked_by_a_signal(image: Image, tmp_path: Path) -> None:
     path = str(tmp_path / "v")
-    with Device(image, Listener.bind(path)) as device:
+    with serving(image, path) as device:
         before = signal.signal(signal.SIGUSR1, lambda *_: device.stop())
         try:
             asking = threading.Thread(target=lambda: signal.pthread_kill(threading.main_thread().ident or 0, 10))
@@ -418,8 +415,7 @@ def test_it_ends_when_asked_by_a_signal(image: Image, tmp_path: Path) -> None:
 def test_it_ends_with_front_ends_connected(clean: None, image: Image, tmp_path: Path) -> None:
     path = str(tmp_path / "v")
     with ExitStack() as stack:
-        with Device(image, Listener.bind(path)):
+        with serving(image, path):
             front_end = stack.enter_context(FrontEnd(path))
             assert front_end.start().read(64, 512)[0] == OK
         assert front_end.receive() is None
-    image._handles.clear()
