@@ -115,17 +115,17 @@ class RegionMap:
         self.contents.append(content)
         self.size = start + span
 
-    def append_files(self, starts: array[int], files: list[HostFile], stop: int) -> None:
+    def append_files(self, starts: array[int], contents: list[Content], stop: int) -> None:
         """Add many files at once, each spanning to the start of the next one, the last one to `stop`.
 
         `starts` must rise and begin where the map ends; the caller asserts what `append` would.
         """
-        if not files:
+        if not contents:
             return
         if starts[0] != self.size:
             raise InternalError(f"files cannot begin at {starts[0]}: the map ends at {self.size}")
         self.starts.extend(starts)
-        self.contents.extend(files)
+        self.contents.extend(contents)
         self.size = stop
 
     def index(self, offset: int) -> int:
