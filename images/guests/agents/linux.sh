@@ -61,7 +61,7 @@ find_port() {
 options_of() {
     case $1 in
     rock) echo iso9660 ro,nojoliet ;;
-    joliet) echo iso9660 ro,norock,utf8 ;;
+    joliet) echo iso9660 ro,norock,utf8,check=strict ;; # else names that differ by case only are one file
     plain) echo iso9660 ro,norock,nojoliet ;;
     udf) echo udf ro,utf8,loud ;; # loud: busybox would keep the driver from naming the volume
     *) return 1 ;;
