@@ -33,7 +33,7 @@ PACKAGES = {
     "apt-cache": "apt",
     "dpkg-deb": "dpkg",
     "nbdkit": "nbdkit",
-    "qemu-storage-daemon": "qemu-utils",
+    "qemu-storage-daemon": "qemu-system-common",
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-arm": "qemu-system-arm",
     "qemu-system-i386": "qemu-system-x86",

@@ -86,7 +86,7 @@ def test_mirrors_get_everything_once() -> None:
 def test_what_lies_in_the_socket_is_read_at_the_end() -> None:
     async def run() -> list[str]:
         ours, theirs = socket.socketpair()
-        subject = Console(ours, [].append)
+        subject = Console(ours, list[str]().append)
         theirs.sendall(b"last words")
         theirs.close()
         subject.close()
