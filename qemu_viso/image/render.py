@@ -10,7 +10,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import CannotCreateError, InputOutputError, StaleSourceError
-from qemu_viso.image.image import FilePiece, is_zeros
+from qemu_viso.image.image import FilePiece, reads_as_zeros
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,7 @@ class _Window:
                     self._copy(piece)
                 else:
                     self._gather(self._image.read_piece(piece))
-            elif is_zeros(piece):
+            elif reads_as_zeros(piece):
                 self._skip(len(piece))
             else:
                 self._gather(piece)

@@ -14,7 +14,8 @@ from qemu_viso.ondisk.joliet import ILLEGAL, NAME_UNITS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-VERSION = ";1"
+VERSION = b";1"
+"""7.5.1: what every file identifier ends with."""
 LONG_LIMIT = 29
 """Characters of an identifier at levels 2 and 3, so that 31 with the version suffix (ECMA-119 7.5.1, 10.1)."""
 SHORT_BASE, SHORT_EXTENSION = 8, 3
@@ -27,21 +28,21 @@ _JOLIET_ILLEGAL = re.compile(f"[{re.escape(ILLEGAL)}\x00-\x1f\ud800-\udfff]")
 
 
 def iso_files(names: list[str], level: int) -> list[str]:
-    """Identifiers for files, with dot and version (7.5), unique and in the order of `names`."""
+    """Identifiers for files, with the dot but without the version (7.5), unique and in the order of `names`."""
     plain = "/".join(names).upper()
     if level > 1 and _PLAIN_FILES.fullmatch(f"{plain}/") and max(map(len, names)) <= LONG_LIMIT:
         found = plain.split("/")
         if len(set(found)) == len(found):
-            return [identifier + VERSION for identifier in found]
+            return found
     stems = _unique((_file_parts(name, level) for name in names), _file_limit(level))
-    return [f"{base}.{extension}{VERSION}" for base, extension in stems]
+    return [f"{base}.{extension}" for base, extension in stems]
 
 
 def iso_directories(names: list[str], level: int, taken: Iterable[str] = ()) -> list[str]:
     """Identifiers for directories (7.6), unique, also beside the files' identifiers `taken`."""
     limit = LONG_LIMIT + 2 if level > 1 else SHORT_BASE
-    # A file without extension differs from a directory by `.;1` only, which readers do not show.
-    bare = {identifier[: -len("." + VERSION)] for identifier in taken if identifier.endswith("." + VERSION)}
+    # A file without extension differs from a directory by its dot only, which readers do not show.
+    bare = {identifier[:-1] for identifier in taken if identifier.endswith(".")}
     plain = "/".join(names).upper()
     if _PLAIN_DIRECTORIES.fullmatch(f"{plain}/") and max(map(len, names)) <= limit:
         found = plain.split("/")
@@ -97,53 +98,50 @@ def _unique(
 
 
 def joliet_names(names: list[str]) -> list[bytes]:
-    """Names in UTF-16BE, unique and in the order of `names`.
+    """Names in UTF-16BE, in the order of `names`, unique also for readers that drop dots at the end.
 
     Illegal characters become underscores, undecodable bytes U+FFFD. A name of more than 110 units is shortened, and
     keeps its extension.
     """
-    joined = "/".join(names)
-    if joined.isascii() and max(map(len, names), default=0) <= NAME_UNITS and not _illegal(joined):
+    joined = "/".join(names) + "/"
+    plain = joined.isascii() and "./" not in joined and max(map(len, names), default=0) <= NAME_UNITS
+    if plain and not _JOLIET_ILLEGAL.search(joined.replace("/", "")):
         return [name.encode("utf-16-be") for name in names]
-    seen: set[bytes] = set()
-    result: list[bytes] = []
-    # Names that stay as they are come first, so that no shortened name takes theirs.
     fitting = [_fitting(name) for name in names]
-    unchanged = {
-        encoded
-        for name, encoded in zip(names, fitting, strict=True)
-        if encoded == name.encode("utf-16-be", "surrogatepass")
-    }
-    for name, encoded in zip(names, fitting, strict=True):
-        number = 0
-        while encoded in seen or (encoded in unchanged and encoded != name.encode("utf-16-be", "surrogatepass")):
+    intact = [text == name for text, name in zip(fitting, names, strict=True)]
+    # Names that stay as they are come first, so that none that is changed takes theirs.
+    seen: set[str] = set()
+    result = [""] * len(names)
+    for index in sorted(range(len(names)), key=lambda index: (not intact[index], index)):
+        text, number = fitting[index], 0
+        while _shown(text) in seen:
             number += 1
-            encoded = _fitting(name, f"~{number}")
-        seen.add(encoded)
-        result.append(encoded)
-    return result
+            text = _fitting(names[index], f"~{number}")
+        seen.add(_shown(text))
+        result[index] = text
+    return [text.encode("utf-16-be") for text in result]
 
 
-def _illegal(joined: str) -> bool:
-    """Is there a character that Joliet forbids, beside the slashes that join the names?"""
-    return any(_JOLIET_ILLEGAL.search(part) for part in (joined.replace("/", ""),))
+def _shown(text: str) -> str:
+    """A name as readers show it that cannot have dots at the end (Windows, and Linux's isofs)."""
+    return text.rstrip(".")
 
 
-def _fitting(name: str, suffix: str = "") -> bytes:
-    """A name in at most 110 units, with `suffix` before its extension; a surrogate pair is never cut in two."""
+def _fitting(name: str, suffix: str = "") -> str:
+    """A legal name of at most 110 units, with `suffix` before its extension; a surrogate pair is never cut in two."""
     cleaned = _JOLIET_ILLEGAL.sub(lambda found: "\ufffd" if found[0] >= "\ud800" else "_", name)
-    encoded = cleaned.encode("utf-16-be")
-    limit = 2 * NAME_UNITS
-    if not suffix and len(encoded) <= limit:
-        return encoded
+    if not _shown(cleaned):
+        cleaned = "_" * len(cleaned)
+    if not suffix and _units(cleaned) <= NAME_UNITS:
+        return cleaned
     base, dot, extension = cleaned.rpartition(".")
-    if not dot or not base or len(extension) > NAME_UNITS // 4:
-        base, dot, extension = cleaned, "", ""
-    tail = f"{suffix}{dot}{extension}".encode("utf-16-be")
-    head = base.encode("utf-16-be")[: limit - len(tail)]
-    return _whole(head) + tail
+    if not dot or not base or not extension or _units(extension) > NAME_UNITS // 4:
+        base, dot, extension = cleaned.rstrip("."), "", ""
+    tail = suffix + dot + extension
+    head = base.encode("utf-16-be")[: 2 * (NAME_UNITS - _units(tail))]
+    return head.decode("utf-16-be", "ignore") + tail
 
 
-def _whole(encoded: bytes) -> bytes:
-    """UTF-16BE text without the high surrogate that a cut left at its end."""
-    return encoded[:-2] if len(encoded) >= 2 and 0xD8 <= encoded[-2] <= 0xDB else encoded
+def _units(text: str) -> int:
+    """UTF-16 units of a text."""
+    return len(text.encode("utf-16-be")) // 2

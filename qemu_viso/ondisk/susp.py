@@ -53,10 +53,15 @@ def tf(date: bytes) -> bytes:
 
 
 def nm(name: bytes) -> list[bytes]:
-    """RRIP 4.1.4: a name, in as many entries as it needs."""
+    """RRIP 4.1.4: a name, in as many entries as it needs.
+
+    A name is cut between UTF-8 characters, because Linux shows but the first entry of one with more than 253 bytes.
+    """
     entries = []
-    limit = ENTRY_LIMIT - NM_HEAD
     while True:
+        limit = ENTRY_LIMIT - NM_HEAD
+        while limit > 1 and len(name) > limit and name[limit] & 0xC0 == 0x80:
+            limit -= 1
         part, name = name[:limit], name[limit:]
         flags = NM_CONTINUE if name else 0
         entries.append(b"NM" + bytes((NM_HEAD + len(part), 1, flags)) + part)

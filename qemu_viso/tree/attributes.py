@@ -11,8 +11,6 @@ from qemu_viso.viso.recipe import Kind
 if TYPE_CHECKING:
     import os
 
-    from qemu_viso.viso.recipe import ModeClause
-
 DEFAULT_FILE_MODE = 0o444
 DEFAULT_DIRECTORY_MODE = 0o555
 
@@ -92,11 +90,3 @@ class AttributeRules:
     def new_file(self) -> Attributes:
         """The attributes of a file that the image itself needs: a boot catalog, a TRANS.TBL."""
         return Attributes(self.default_file_mode, self.uid or 0, self.gid or 0)
-
-
-def change_mode(mode: int, clauses: tuple[ModeClause, ...], *, directory: bool) -> int:
-    """Permission bits after `--chmod`; `X` counts for directories and where somebody may execute already."""
-    for clause in clauses:
-        executable = directory or mode & 0o111
-        mode = (mode & clause.keep) | clause.add | (clause.add_execute if executable else 0)
-    return mode & 0o7777

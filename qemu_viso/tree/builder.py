@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qemu_viso.errors import ConfigurationError, Place, QemuVisoError, RecipeError
 from qemu_viso.image import FileSlice, Literal
 from qemu_viso.tree import graft
-from qemu_viso.tree.attributes import AttributeRules, change_mode
+from qemu_viso.tree.attributes import AttributeRules
 from qemu_viso.tree.boot import BootOptions
 from qemu_viso.tree.nodes import ALL_NAMESPACES, Attributes, Directory, File, Namespace
 from qemu_viso.tree.origin import HostOrigin, WalkOptions
@@ -315,7 +315,9 @@ class Builder:
     def change_mode(self, step: steps.ChangeMode) -> None:
         """`--chmod`."""
         for node in self._attribute_targets(step.path):
-            mode = change_mode(node.attributes.mode, step.clauses, directory=isinstance(node, Directory))
+            mode = node.attributes.mode
+            for clause in step.clauses:
+                mode = clause.apply(mode, directory=isinstance(node, Directory))
             node.attributes = node.attributes._replace(mode=mode)
 
     def change_owner(self, step: steps.ChangeOwner) -> None:

@@ -15,6 +15,7 @@ from qemu_viso.image import FileSlice, Generated, Literal, Patched
 from qemu_viso.layout.joliet import Joliet
 from qemu_viso.layout.primary import Primary
 from qemu_viso.layout.volumes import fitted
+from qemu_viso.ondisk.susp import NM_HEAD, nm
 from qemu_viso.sources.host import HostFile
 from qemu_viso.tree.nodes import Directory, File
 from qemu_viso.tree.nodes import Namespace as TreeNamespace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 BARE_MODE = 0o555
 """What isofs shows for every object where there is no Rock Ridge (fs/isofs/inode.c, isofs_read_inode)."""
 LABEL_BYTES = 32
+LONGEST_ROCK_NAME = 253
 
 
 class Expected(NamedTuple):
@@ -85,16 +87,24 @@ def _names(tree: Tree, directory: Directory, namespace: Namespace) -> Iterator[t
     if namespace == "rock":
         renamed = directory.rock_names or {}
         for name, node in directory.nodes(TreeNamespace.ISO).items():
-            yield renamed.get(name, name), node
+            yield rock_name(renamed.get(name, name)), node
     elif namespace == "plain":
         for identifier, _, node in Primary(tree.settings, tree.time_ns).entries(directory):
             yield plain_name(identifier.decode()), node
     elif namespace == "joliet":
         for encoded, _, node in Joliet().entries(directory):
             # get_joliet_filename drops dots at the end.
-            yield encoded.decode("utf-16-be").rstrip(".") or ".", node
+            yield encoded.decode("utf-16-be").rstrip("."), node
     else:
         yield from directory.nodes(TreeNamespace.UDF).items()
+
+
+def rock_name(name: str) -> str:
+    """A Rock Ridge name as Linux shows it: of more than 253 bytes, only those in the first NM entry (rock.c)."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= LONGEST_ROCK_NAME:
+        return name
+    return os.fsdecode(nm(encoded)[0][NM_HEAD:])
 
 
 def plain_name(identifier: str) -> str:
