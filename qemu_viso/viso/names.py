@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from qemu_viso.viso.recipe import Name
 from qemu_viso.viso.specs import BadValueError
@@ -28,6 +29,7 @@ _BETWEEN = re.compile(r"[ \t\n\v\f\r+|]+")
 _TERMS = "the terms are iso, joliet, udf, rock-ridge and trans-tbl, with '+' inside a name and ',' between names"
 
 
+@lru_cache(64)
 def parse_name_setup(text: str) -> tuple[frozenset[Name], ...]:
     """The set of namespaces that each name goes to.
 
