@@ -99,6 +99,10 @@ class StaleSourceError(InputOutputError):
     """A host file is no longer the one that was laid out: other size, time, device or inode."""
 
 
+class PeerError(InputOutputError):
+    """The program at the other end of a connection breaks the protocol, or asks for what is not offered."""
+
+
 class GuestError(InputOutputError):
     """A guest, or the QEMU that carries it, died, hung, or answered nonsense."""
 

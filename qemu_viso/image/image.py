@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from qemu_viso.errors import InternalError, StaleSourceError
+from qemu_viso.errors import InputOutputError, InternalError, QemuVisoError, StaleSourceError
 from qemu_viso.image.regions import FileSlice, Generated, Literal, Patched, RegionMap
 from qemu_viso.sources.handles import Handle, HandleCache
 from qemu_viso.sources.host import HostFile
@@ -33,6 +32,15 @@ class FilePiece(NamedTuple):
     handle: Handle
     offset: int
     length: int
+
+
+class FileSpan(NamedTuple):
+    """A stretch of the image, `start` to `stop`, all of it in one host file, at `delta` less than in the image."""
+
+    start: int
+    stop: int
+    delta: int
+    handle: Handle
 
 
 Piece = memoryview | FilePiece
@@ -90,11 +98,39 @@ class Image:
                 index += 1
         return pieces
 
+    def file_span(self, offset: int) -> FileSpan | None:
+        """The longest stretch around `offset` that lies in one host file; None if there is no file.
+
+        Whoever reads there often need not look the place up again; the errors of `pieces`.
+        """
+        regions = self.regions
+        index = regions.index(offset)
+        start = regions.starts[index]
+        content = regions.contents[index]
+        if isinstance(content, HostFile) and offset < start + content.size:
+            return FileSpan(start, start + content.size, start, self._handle(content))
+        if isinstance(content, FileSlice) and offset < start + content.size:
+            return FileSpan(start, start + content.size, start - content.offset, self._handle(content.file))
+        if isinstance(content, Patched):
+            return self._unpatched_span(content, start, offset)
+        return None
+
+    def _unpatched_span(self, content: Patched, start: int, offset: int) -> FileSpan | None:
+        base = content.base
+        file, shift = (base, 0) if isinstance(base, HostFile) else (base.file, base.offset)
+        edit_start = start + content.edit_offset
+        edit_stop = edit_start + content.edit.size
+        for low, high in ((start, edit_start), (edit_stop, start + content.size)):
+            if low <= offset < high:
+                return FileSpan(low, high, start - shift, self._handle(file))
+        return None
+
     def read(self, offset: int, length: int) -> bytes:
         """The bytes themselves; the errors of `pieces`, and `StaleSourceError` when a source changed meanwhile."""
-        return b"".join(self._read_piece(piece) for piece in self.pieces(offset, length))
+        return b"".join(self.read_piece(piece) for piece in self.pieces(offset, length))
 
-    def _read_piece(self, piece: Piece) -> bytes | memoryview:
+    def read_piece(self, piece: Piece) -> bytes | memoryview:
+        """The bytes of one piece; `StaleSourceError` or `InputOutputError` when they cannot be had any more."""
         if isinstance(piece, memoryview):
             return piece
         handle, offset, length = piece
@@ -109,7 +145,25 @@ class Image:
         except StaleSourceError as error:
             self.mark_stale(error)
             raise
+        if len(data) < length:
+            raise InputOutputError(f"the source '{handle.file.path}' ends before its size")
         return data
+
+    def prefetch(self, offset: int, length: int) -> None:
+        """Tell the host that a range will be read soon. A hint: sources that cannot be opened are passed over."""
+        stop = offset + length
+        for start, end, content in self.regions.spans(self.regions.index(offset) if length else 0):
+            if start >= stop:
+                return
+            if content is None or isinstance(content, Literal | Generated):
+                continue
+            low, high = max(start, offset), min(end, stop)
+            try:
+                span = self.file_span(low)
+            except QemuVisoError:
+                continue
+            if span is not None:
+                os.posix_fadvise(span.handle.descriptor, low - span.delta, high - low, os.POSIX_FADV_WILLNEED)
 
     def mark_stale(self, error: StaleSourceError) -> None:
         """Remember the first sign that the image is no longer what it was."""
@@ -173,6 +227,8 @@ class Image:
 
         Equal fingerprints mean equal images, short of a host file that changed and kept its size and times.
         """
+        import hashlib  # it loads OpenSSL, which the way to the first byte does not need
+
         digest = hashlib.sha256()
         for index in range(len(self.regions)):
             region = self.regions[index]
@@ -192,6 +248,11 @@ class Image:
         if isinstance(content, Patched):
             return self._identity(content.base) + f"/{content.edit_offset}:{content.edit.size}".encode()
         return self.generated(content)
+
+
+def reads_as_zeros(piece: Piece) -> bool:
+    """Whether a piece is padding or a region without content: zeros that come from nowhere."""
+    return isinstance(piece, memoryview) and piece.obj is _ZEROS.obj
 
 
 def _zeros(length: int) -> Iterator[memoryview]:

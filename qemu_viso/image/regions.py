@@ -16,7 +16,7 @@ from qemu_viso.errors import InternalError
 from qemu_viso.sources.host import HostFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +78,23 @@ class Region:
 
 
 class RegionMap:
-    """All regions in order. Only `append` changes it; it asserts that the map stays contiguous."""
+    """All regions in order. Only `append` changes it; it asserts that the map stays contiguous.
 
-    __slots__ = ("_contents", "_starts", "size")
+    Attributes:
+        starts: where each region begins, in bytes; a region ends where the next one begins.
+        contents: what fills each region.
+        size: bytes of the whole map.
+    """
+
+    __slots__ = ("contents", "size", "starts")
 
     def __init__(self) -> None:
-        self._starts = array("Q")
-        self._contents: list[Content | None] = []
+        self.starts = array("Q")
+        self.contents: list[Content | None] = []
         self.size = 0
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self.starts)
 
     def append(self, start: int, span: int, content: Content | None) -> None:
         """Add the region that follows the last one.
@@ -105,28 +111,37 @@ class RegionMap:
             raise InternalError(
                 f"region {content!r} of {span} bytes cannot lie at {start}: the map ends at {self.size}"
             )
-        self._starts.append(start)
-        self._contents.append(content)
+        self.starts.append(start)
+        self.contents.append(content)
         self.size = start + span
 
-    def append_files(self, starts: array[int], files: list[HostFile], stop: int) -> None:
+    def append_files(self, starts: array[int], contents: list[Content], stop: int) -> None:
         """Add many files at once, each spanning to the start of the next one, the last one to `stop`.
 
         `starts` must rise and begin where the map ends; the caller asserts what `append` would.
         """
-        if not files:
+        if not contents:
             return
         if starts[0] != self.size:
             raise InternalError(f"files cannot begin at {starts[0]}: the map ends at {self.size}")
-        self._starts.extend(starts)
-        self._contents.extend(files)
+        self.starts.extend(starts)
+        self.contents.extend(contents)
         self.size = stop
 
     def index(self, offset: int) -> int:
         """The index of the region that holds the byte at `offset`, which must be inside the map."""
-        return bisect_right(self._starts, offset) - 1
+        return bisect_right(self.starts, offset) - 1
+
+    def spans(self, index: int = 0) -> Iterator[tuple[int, int, Content | None]]:
+        """(start, stop, content) of each region from `index` on: a `Region`'s fields without the object."""
+        starts = self.starts
+        last = len(starts) - 1
+        for at in range(index, last):
+            yield starts[at], starts[at + 1], self.contents[at]
+        if index <= last:
+            yield starts[last], self.size, self.contents[last]
 
     def __getitem__(self, index: int) -> Region:
-        start = self._starts[index]
-        stop = self._starts[index + 1] if index + 1 < len(self._starts) else self.size
-        return Region(start, stop, self._contents[index])
+        start = self.starts[index]
+        stop = self.starts[index + 1] if index + 1 < len(self.starts) else self.size
+        return Region(start, stop, self.contents[index])

@@ -116,3 +116,27 @@ def open_error(path: str, error: OSError) -> MissingInputError | AccessError | I
     if isinstance(error, PermissionError):
         return AccessError(f"the source '{path}' may not be read")
     return InputOutputError(f"the source '{path}' cannot be read: {error.strerror}")
+
+
+def scan(directory: str) -> list[tuple[str, os.stat_result]]:
+    """The entries of a host directory with their own status (links are not followed), in byte order of their names.
+
+    Raises:
+        MissingInputError, AccessError, InputOutputError: the directory cannot be read.
+    """
+    path = directory
+    try:
+        # A descriptor, so that each status is one look-up of a name and not of a whole path.
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            found = []
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    path = entry.name
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise open_error(os.path.join(directory, path) if path != directory else path, error) from None
+    found.sort()
+    return found

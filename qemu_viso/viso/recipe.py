@@ -252,7 +252,10 @@ class SetAttributeStyle(Step):
 
 @dataclass(frozen=True, slots=True)
 class ForceMode(Step):
-    """`--file-mode`, `--dir-mode`: permission bits of all that is added from here on; None stops it."""
+    """`--file-mode`, `--dir-mode`: permission bits of all that is added from here on; None stops it.
+
+    A mode also sets Rock Ridge to level 2, whatever it was before, as in VirtualBox (section I2); None does not.
+    """
 
     kind: Kind
     mode: int | None
@@ -275,14 +278,37 @@ class ForceOwner(Step):
 
 @dataclass(frozen=True, slots=True)
 class ModeClause:
-    """One clause of a mode: keep `mode & keep`, then add `add`; `add_execute` adds x where a directory or any x is.
+    """One clause of a mode; `apply` says what it does.
 
     An octal mode is `keep=0`. A symbolic mode, as chmod(1) reads it, is one clause for each operation.
+
+    Attributes:
+        keep: the old bits that stay.
+        add: bits that are set then.
+        add_execute: x bits that are set where the object is a directory or had any x (`X`).
+        directory_keep: further old bits that stay on a directory (set-user-ID and set-group-ID, unless mentioned).
+        copy: "u", "g" or "o" where the clause takes over permissions (`g=u`), else "".
+        copy_reach: the bits that the copy may touch.
+        subtract: the copied permissions are taken away (`g-u`), not given.
     """
 
     keep: int
     add: int
     add_execute: int = 0
+    directory_keep: int = 0
+    copy: str = ""
+    copy_reach: int = 0
+    subtract: bool = False
+
+    def apply(self, mode: int, *, directory: bool) -> int:
+        """The permission bits (12 of them) that become of `mode`'s."""
+        new = mode & (self.keep | (self.directory_keep if directory else 0)) | self.add
+        if directory or mode & 0o111:
+            new |= self.add_execute
+        if self.copy:
+            copied = (mode >> {"u": 6, "g": 3, "o": 0}[self.copy] & 7) * 0o111 & self.copy_reach
+            new = new & ~copied if self.subtract else new | copied
+        return new & 0o7777
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,6 +427,19 @@ class IsohybridGpt(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """Something in the text that its steps no longer tell, kept for those who ask about VirtualBox.
+
+    Attributes:
+        place: the word that it is about.
+        what: an option as it is spelled there, or a `qemu_viso.viso.quirks.Quirk`.
+    """
+
+    place: Place
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A whole recipe.
 
@@ -409,7 +448,8 @@ class Recipe:
         uuid: the image's UUID, as the marker gives it.
         quoting: how the text was split.
         steps: the program.
-        warnings: sentences about what was accepted though it may not be meant.
+        warnings: sentences, each with its place, about what was accepted though it may not be meant.
+        remarks: spellings that not every VirtualBox reads alike, in the order of the text.
     """
 
     path: str
@@ -417,3 +457,4 @@ class Recipe:
     quoting: Quoting
     steps: tuple[Step, ...]
     warnings: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()

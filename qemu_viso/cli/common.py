@@ -1,0 +1,73 @@
+"""What commands share: arguments, warnings, progress, JSON."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from qemu_viso.opening import Opened
+
+SCHEMA = 1
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """The recipe that a command opens."""
+    parser.add_argument("spec", metavar="SPEC", help="the recipe, a .viso file")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """JSON instead of text."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def set_up_logging() -> None:
+    """Messages of the library on stderr, for the commands that run for long."""
+    import logging
+
+    logging.basicConfig(format="qemu-viso: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("qemu_viso").setLevel(logging.INFO)
+    logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # it calls the end of a guest a failure
+
+
+def open_recipe(path: str) -> Opened:
+    """Open a recipe, and print its warnings on stderr."""
+    from qemu_viso.opening import open_viso
+
+    opened = open_viso(path)
+    for warning in opened.tree.warnings:
+        print(f"qemu-viso: warning: {warning}", file=sys.stderr)
+    return opened
+
+
+def print_json(content: dict[str, object]) -> None:
+    """One JSON document on stdout; undecodable bytes in names become surrogate escapes of JSON."""
+    import json
+
+    print(json.dumps({"schema": SCHEMA, **content}, indent=1))
+
+
+class Progress:
+    """A line on a terminal that says how far something is; silent where stderr is no terminal."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._total = total
+        self._shown_at = 0.0
+        self._on = sys.stderr.isatty()
+
+    def __call__(self, done: int) -> None:
+        """`done` of the total, in bytes."""
+        now = time.monotonic()
+        if self._on and (now - self._shown_at > 0.1 or done == self._total):
+            self._shown_at = now
+            percent = 100 * done // self._total if self._total else 100
+            print(f"\r{self._what}: {percent:3} % of {self._total >> 20} MiB", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Clear the line."""
+        if self._on and self._shown_at:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,55 @@
+"""`qemu-viso info`: what a recipe's image is, and how large."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qemu_viso.cli.common import add_json, add_recipe, open_recipe, print_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from qemu_viso.opening import Opened
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Recipe."""
+    add_recipe(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Open, lay out, show."""
+    opened = open_recipe(arguments.spec)
+    content = describe(opened)
+    if arguments.json:
+        print_json(content)
+        return 0
+    width = max(map(len, content))
+    for key, value in content.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        print(f"{key.replace('_', ' '):<{width}}  {shown}")
+    return 0
+
+
+def describe(opened: Opened) -> dict[str, object]:
+    """What `info` shows."""
+    from qemu_viso.tree.nodes import Directory, File, Namespace
+    from qemu_viso.verify.expected import namespaces
+
+    tree, image = opened.tree, opened.image
+    nodes = {id(node): node for namespace in Namespace for _, node in tree.walk(namespace)}.values()
+    files = [node for node in nodes if isinstance(node, File)]
+    return {
+        "recipe": opened.recipe.path,
+        "uuid": str(opened.recipe.uuid),
+        "volume_id": tree.volume_id,
+        "namespaces": list(namespaces(tree)),
+        "bootable": tree.boot is not None,
+        "size": image.size,
+        "directories": 1 + sum(isinstance(node, Directory) for node in nodes),
+        "files": len(files),
+        "links": len(nodes) - len(files) - sum(isinstance(node, Directory) for node in nodes),
+        "file_bytes": sum(file.data.size for file in files),
+        "fingerprint": image.fingerprint(),
+    }

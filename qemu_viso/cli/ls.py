@@ -1,0 +1,75 @@
+"""`qemu-viso ls`: what is in the image, without a socket or a guest."""
+
+from __future__ import annotations
+
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from qemu_viso.cli.common import add_json, add_recipe, open_recipe, print_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from qemu_viso.verify.expected import Expected
+
+KINDS = {"directory": stat.S_IFDIR, "file": stat.S_IFREG, "symlink": stat.S_IFLNK}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Recipe and namespace."""
+    add_recipe(parser)
+    parser.add_argument(
+        "--namespace",
+        choices=("rock", "joliet", "plain", "udf"),
+        help="the names to list; by default the first of these that the image has",
+    )
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, as Linux shows the namespace."""
+    from qemu_viso.verify.expected import expected_view, namespaces
+
+    tree = open_recipe(arguments.spec).tree
+    present = namespaces(tree)
+    preferred = next(name for name in ("rock", "joliet", "plain", "udf") if name in present)
+    namespace = arguments.namespace or preferred
+    view = sorted(expected_view(tree, namespace).items())
+    if arguments.json:
+        entries = {path: _json(entry) for path, entry in view}
+        print_json({"namespace": namespace, "entries": entries})
+        return 0
+    for path, entry in view:
+        print(_line(path, entry))
+    return 0
+
+
+def _json(entry: Expected) -> dict[str, object]:
+    shown = {
+        "kind": entry.kind,
+        "mode": f"{entry.mode:04o}",
+        "uid": entry.uid,
+        "gid": entry.gid,
+        "mtime": entry.mtime,
+    }
+    if entry.size is not None:
+        shown["size"] = entry.size
+    if entry.target is not None:
+        shown["target"] = entry.target
+    return shown
+
+
+def _line(path: str, entry: Expected) -> str:
+    mode = stat.filemode(KINDS[entry.kind] | entry.mode)
+    size = "-" if entry.size is None else str(entry.size)
+    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(entry.mtime))
+    arrow = "" if entry.target is None else f" -> {printable(entry.target)}"
+    return f"{mode} {entry.uid:>5} {entry.gid:>5} {size:>12} {when} {printable(path)}{arrow}"
+
+
+def printable(text: str) -> str:
+    """A name as one line of a terminal may show it: control characters and undecodable bytes escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )

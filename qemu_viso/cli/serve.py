@@ -1,0 +1,62 @@
+"""`qemu-viso serve`: the image over NBD, until a signal comes or a command has ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+from qemu_viso.cli.common import add_recipe, open_recipe, set_up_logging
+
+if TYPE_CHECKING:
+    import argparse
+
+    from qemu_viso.nbd import Listener, Server
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Recipe, socket, command."""
+    add_recipe(parser)
+    parser.add_argument("--socket", metavar="PATH", help="the Unix socket to listen on (default: a private one)")
+    parser.add_argument(
+        "--run",
+        metavar="COMMAND",
+        help='run a shell command while serving, with the URI as "$uri" and the socket as "$socket"; end with it',
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one URI line when ready, then serve."""
+    set_up_logging()
+    from qemu_viso.nbd import Server, listen_unix
+
+    image = open_recipe(arguments.spec).image
+    listener = listen_unix(arguments.socket)
+    with Server({image.name: image}, listener) as server:
+        if arguments.run is not None:
+            return _run_command(arguments.run, server, _path(listener))
+        signal.signal(signal.SIGTERM, lambda *_: server.stop())
+        signal.signal(signal.SIGINT, lambda *_: server.stop())
+        print(server.uri, flush=True)
+        server.serve_forever()
+    return 0
+
+
+def _run_command(command: str, server: Server, socket_path: str) -> int:
+    """The command's exit status; that of a command killed by a signal is 128 and its number, as in a shell."""
+    environment = os.environ | {"uri": server.uri, "socket": socket_path}
+    with subprocess.Popen(command, shell=True, env=environment) as child:
+        try:
+            status = child.wait()
+        except BaseException:
+            child.terminate()
+            raise
+    return status if status >= 0 else 128 - status
+
+
+def _path(listener: Listener) -> str:
+    """The socket's path, for clients that take no URI."""
+    from qemu_viso.nbd.uri import UnixAddress
+
+    return listener.address.path if isinstance(listener.address, UnixAddress) else ""

@@ -1,0 +1,201 @@
+"""Building a guest: a kernel and an initial RAM disk from Debian packages, without root.
+
+A build lies in a folder of the cache named after everything that decides its content: the definition, the agent and
+this builder. It is complete or not there; two builders at once wait for one another.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qemu_viso.errors import CannotCreateError, ConfigurationError
+from qemu_viso.guest.cpio import CpioWriter
+from qemu_viso.guest.modules import ModuleTree
+from qemu_viso.guest.packages import Apt, unpack
+from qemu_viso.qemu.cache import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from qemu_viso.guest.definition import GuestDefinition
+    from qemu_viso.guest.packages import Package
+
+# Part of the name of a build: raised when the same definition would give another result.
+BUILDER = 1
+
+# What the agents call by name; links to busybox.
+APPLETS = (
+    "cat", "dd", "dmesg", "echo", "find", "grep", "head", "insmod", "mount", "poweroff", "printf", "rm", "sh", "stat",
+    "tail", "tar", "tr", "umount", "uname", "usleep", "wc", "xargs",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GuestBuild:
+    """A guest that is ready to boot.
+
+    Attributes:
+        definition: what it was built from.
+        kernel: path of the kernel, in the form that its package has.
+        initrd: path of the initial RAM disk, with the agent as `/init`.
+        packages: name and version of each package used.
+    """
+
+    definition: GuestDefinition
+    kernel: Path
+    initrd: Path
+    packages: tuple[tuple[str, str], ...]
+
+
+def build_key(definition: GuestDefinition) -> str:
+    """A hash over everything that decides the content of a build."""
+    digest = hashlib.sha256(b"qemu-viso guest %d\0" % BUILDER)
+    for path in (definition.source, definition.agent):
+        content = path.read_bytes()
+        digest.update(b"%d\0" % len(content) + content)
+    return digest.hexdigest()[:16]
+
+
+def find_build(definition: GuestDefinition, cache: Path | None = None) -> GuestBuild | None:
+    """The build of a guest if it is in the cache; nothing is started to find out."""
+    folder = (cache or cache_folder()) / "guests" / f"{definition.name}-{build_key(definition)}"
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        packages = tuple((str(each["name"]), str(each["version"])) for each in manifest["packages"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    build = GuestBuild(definition, folder / "vmlinuz", folder / "initrd.cpio", packages)
+    return build if build.kernel.is_file() and build.initrd.is_file() else None
+
+
+def build_guest(
+    definition: GuestDefinition, cache: Path | None = None, progress: Callable[[str], None] | None = None
+) -> GuestBuild:
+    """Build a guest, unless it is there already.
+
+    Args:
+        definition: what to build.
+        cache: the cache folder; the user's if not given.
+        progress: takes lines for people; silent if not given.
+
+    Raises:
+        MissingProgramError: APT or dpkg are not there.
+        MissingInputError: no package source has a package.
+        ConfigurationError: the packages do not hold what the definition names.
+        CannotCreateError: the cache cannot be written.
+        InputOutputError: a download failed.
+    """
+    cache = cache or cache_folder()
+    build = find_build(definition, cache)
+    if build is not None:
+        return build
+
+    def tell(line: str) -> None:
+        if progress is not None:
+            progress(f"guest {definition.name}: {line}")
+
+    guests = cache / "guests"
+    try:
+        guests.mkdir(parents=True, exist_ok=True)
+        with _locked(guests / f".{definition.name}.lock", tell):
+            build = find_build(definition, cache)
+            if build is None:
+                _build(definition, cache, tell)
+                build = find_build(definition, cache)
+    except OSError as error:
+        raise CannotCreateError(
+            f"the guest '{definition.name}' cannot be stored in '{guests}': {error.strerror or error}"
+        ) from None
+    assert build is not None
+    return build
+
+
+@contextmanager
+def _locked(path: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell("another process is building it; waiting")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(definition: GuestDefinition, cache: Path, tell: Callable[[str], None]) -> None:
+    begin = time.monotonic()
+    guests = cache / "guests"
+    with tempfile.TemporaryDirectory(prefix=f".{definition.name}-", dir=guests) as name:
+        work = guests / name
+        packages = _fetch(definition, cache, work, tell)
+        tell("building the initial RAM disk")
+        result = work / "result"
+        result.mkdir()
+        shutil.copyfile(_single(work / "root", definition.kernel_image), result / "vmlinuz")
+        with (result / "initrd.cpio").open("wb") as file:
+            write_initrd(definition, work / "root", CpioWriter(file))
+        manifest = {
+            "guest": definition.name,
+            "packages": [{"name": each.name, "version": each.version} for each in packages],
+        }
+        (result / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+        target = guests / f"{definition.name}-{build_key(definition)}"
+        # What lies there is not a complete build, or it would have been found.
+        shutil.rmtree(target, ignore_errors=True)
+        result.rename(target)
+    tell(f"ready after {time.monotonic() - begin:.1f} s")
+
+
+def _fetch(definition: GuestDefinition, cache: Path, work: Path, tell: Callable[[str], None]) -> list[Package]:
+    """Download and unpack the packages into `work/root`."""
+    apt = Apt(definition.architecture, cache / "apt" / definition.architecture, tell)
+    kernel = apt.show(definition.kernel_package)
+    # A metapackage depends on the kernel of the day, whose name holds its version.
+    pattern = definition.kernel_package.split("-")[:2]
+    actual = next((each for each in kernel.depends if each.split("-")[:2] == pattern), None)
+    packages = [kernel if actual is None else apt.show(actual), *map(apt.show, definition.tool_packages)]
+    downloads, root = work / "downloads", work / "root"
+    downloads.mkdir()
+    for archive in apt.download(packages, downloads):
+        unpack(archive, root)
+    return packages
+
+
+def _single(root: Path, pattern: str) -> Path:
+    found = sorted(root.glob(pattern))
+    if len(found) != 1:
+        names = ", ".join(str(path.relative_to(root)) for path in found) or "nothing"
+        raise ConfigurationError(f"'{pattern}' should match one file of the packages; it matches {names}")
+    return found[0]
+
+
+def write_initrd(definition: GuestDefinition, root: Path, archive: CpioWriter) -> None:
+    """Write the initial RAM disk: busybox, the modules in loading order, the agent.
+
+    Args:
+        definition: of the guest.
+        root: the unpacked packages.
+        archive: what is written to; it is closed.
+
+    Raises:
+        ConfigurationError: the packages do not hold what is needed.
+    """
+    modules = ModuleTree(_single(root, "**/lib/modules/*")).resolve(definition.modules)
+    for each in ("dev", "mnt", "proc", "sys", "tmp"):
+        archive.directory(each)
+    archive.file("bin/busybox", _single(root, "**/bin/busybox").read_bytes(), 0o755)
+    for applet in APPLETS:
+        archive.symlink(f"bin/{applet}", "busybox")
+    for name, image in modules:
+        archive.file(f"lib/modules/{name}.ko", image)
+    archive.file("etc/modules", "".join(f"{name}.ko\n" for name, _ in modules).encode())
+    archive.file("init", definition.agent.read_bytes(), 0o755)
+    archive.close()

@@ -1,0 +1,166 @@
+"""Guest definitions: one TOML file each, read into typed values."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qemu_viso.errors import ConfigurationError, MissingInputError
+from qemu_viso.guest.view import NAMESPACES
+from qemu_viso.qemu.devices import BUSES
+from qemu_viso.qemu.platforms import PLATFORMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from qemu_viso.guest.view import Namespace
+    from qemu_viso.qemu.platforms import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class GuestDefinition:
+    """A guest that can be built from Debian packages.
+
+    Attributes:
+        name: the definition's file stem.
+        title: in words.
+        proves: what a verification by this guest shows.
+        architecture: Debian's name, a key of `PLATFORMS`.
+        buses: keys of `BUSES` that its kernel can drive.
+        namespaces: those that its agent can mount.
+        kernel_package: the package of the kernel, or a metapackage that depends on it.
+        tool_packages: further packages whose programs the initial RAM disk needs.
+        kernel_image: glob of the kernel in the unpacked packages.
+        modules: kernel modules to load, in this order, each after what it depends on.
+        agent: path of the script that becomes `/init`.
+        source: path of the definition.
+    """
+
+    name: str
+    title: str
+    proves: str
+    architecture: str
+    buses: tuple[str, ...]
+    namespaces: tuple[Namespace, ...]
+    kernel_package: str
+    tool_packages: tuple[str, ...]
+    kernel_image: str
+    modules: tuple[str, ...]
+    agent: Path
+    source: Path
+
+    @property
+    def platform(self) -> Platform:
+        """The architecture, as QEMU emulates it."""
+        return PLATFORMS[self.architecture]
+
+
+class _Table:
+    """A TOML table from which every key must be taken, each with its type."""
+
+    def __init__(self, source: Path, name: str, content: dict[str, object]) -> None:
+        self._source = source
+        self._name = name
+        self._content = dict(content)
+
+    def _fail(self, sentence: str, hint: str | None = None) -> ConfigurationError:
+        return ConfigurationError(f"{self._source}: {sentence}", hint=hint)
+
+    def _key(self, key: str) -> str:
+        return f"{self._name}.{key}" if self._name else key
+
+    def text(self, key: str, allowed: Iterable[str] = ()) -> str:
+        value = self._content.pop(key, None)
+        if not isinstance(value, str) or not value:
+            raise self._fail(f"'{self._key(key)}' must be a text that is not empty")
+        self._check(key, value, tuple(allowed))
+        return value
+
+    def texts(self, key: str, allowed: Iterable[str] = ()) -> tuple[str, ...]:
+        values = self._content.pop(key, None)
+        if not isinstance(values, list) or not values or not all(isinstance(each, str) for each in values):
+            raise self._fail(f"'{self._key(key)}' must be a list of texts that is not empty")
+        known = tuple(allowed)
+        for value in values:
+            self._check(key, value, known)
+        return tuple(values)
+
+    def _check(self, key: str, value: str, allowed: tuple[str, ...]) -> None:
+        if allowed and value not in allowed:
+            raise self._fail(f"'{self._key(key)}' knows no '{value}'", hint=f"one of {', '.join(allowed)}")
+
+    def table(self, key: str) -> _Table:
+        value = self._content.pop(key, None)
+        if not isinstance(value, dict):
+            raise self._fail(f"the table [{self._key(key)}] is missing")
+        return _Table(self._source, self._key(key), value)
+
+    def end(self) -> None:
+        for key in self._content:
+            raise self._fail(f"'{self._key(key)}' means nothing here")
+
+
+def definitions_folder() -> Path:
+    """Where the definitions that come with the project lie: in the installed package, or in the checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "definitions"
+    return installed if installed.is_dir() else package.parent.parent / "images" / "guests"
+
+
+def guest_names(folder: Path | None = None) -> list[str]:
+    """The names of all definitions in a folder, sorted."""
+    return sorted(path.stem for path in (folder or definitions_folder()).glob("*.toml"))
+
+
+def load_definition(name: str, folder: Path | None = None) -> GuestDefinition:
+    """Read the definition of a guest.
+
+    Args:
+        name: of the guest, as in `linux-cloud`.
+        folder: where definitions lie; those of the project if not given.
+
+    Raises:
+        MissingInputError: there is no such guest; the hint names those that are.
+        ConfigurationError: the definition is wrong.
+    """
+    folder = folder or definitions_folder()
+    source = folder / f"{name}.toml"
+    try:
+        text = source.read_bytes().decode()
+        content = tomllib.loads(text)
+    except (FileNotFoundError, NotADirectoryError):
+        known = ", ".join(guest_names(folder)) or "none"
+        raise MissingInputError(f"there is no guest '{name}'", hint=f"guests in {folder}: {known}") from None
+    except OSError as error:
+        raise MissingInputError(f"the guest definition '{source}' cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{source}: this is not TOML: {error}") from None
+    return _read(name, source, content)
+
+
+def _read(name: str, source: Path, content: dict[str, object]) -> GuestDefinition:
+    top = _Table(source, "", content)
+    packages, kernel, initrd = top.table("packages"), top.table("kernel"), top.table("initrd")
+    agent = source.parent / "agents" / initrd.text("agent")
+    if not agent.is_file():
+        raise ConfigurationError(f"{source}: 'initrd.agent' names '{agent}', which is not there")
+    chosen = top.texts("namespaces", NAMESPACES)
+    definition = GuestDefinition(
+        name=name,
+        title=top.text("title"),
+        proves=top.text("proves"),
+        architecture=top.text("architecture", PLATFORMS),
+        buses=top.texts("buses", BUSES),
+        namespaces=tuple(each for each in NAMESPACES if each in chosen),
+        kernel_package=packages.text("kernel"),
+        tool_packages=packages.texts("tools"),
+        kernel_image=kernel.text("image"),
+        modules=initrd.texts("modules"),
+        agent=agent,
+        source=source,
+    )
+    for table in (packages, kernel, initrd, top):
+        table.end()
+    return definition

@@ -1,0 +1,146 @@
+"""El Torito laid out: the catalog's bytes, and boot images that tell where they lie."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING
+
+from qemu_viso.errors import RecipeError
+from qemu_viso.image import FileSlice, Generated, Patched
+from qemu_viso.ondisk import eltorito
+from qemu_viso.ondisk.ecma119 import SECTOR
+from qemu_viso.sources.host import HostFile
+from qemu_viso.tree.boot import EFI
+from qemu_viso.tree.nodes import File
+from qemu_viso.viso.recipe import Media
+
+if TYPE_CHECKING:
+    from qemu_viso.tree.tree import BootCatalog, BootEntry
+
+DEFAULT_LOAD_SECTORS = 4
+PRIMARY_DESCRIPTOR = 16
+_FLOPPY_SIZES = ((1_228_800, Media.FLOPPY_12), (1_474_560, Media.FLOPPY_144), (2_949_120, Media.FLOPPY_288))
+
+
+def media(entry: BootEntry) -> Media:
+    """The emulation of an entry; by the image's size where the recipe leaves it open (section G2)."""
+    if entry.media is not Media.AUTO:
+        return entry.media
+    size = _size(entry)
+    if size == _FLOPPY_SIZES[0][0]:
+        return Media.FLOPPY_12
+    for limit, floppy in _FLOPPY_SIZES[1:]:
+        if size <= limit:
+            return floppy
+    return Media.HARD_DISK
+
+
+def _size(entry: BootEntry) -> int:
+    return entry.image.data.size if isinstance(entry.image, File) else 0
+
+
+def load_sectors(entry: BootEntry) -> int:
+    """512-byte sectors to load. EFI takes the number for the image's size, so there it is all of it by default."""
+    if entry.load_sectors is not None:
+        return entry.load_sectors
+    if entry.platform == EFI:
+        return min(-(-_size(entry) // 512), 0xFFFF)
+    return DEFAULT_LOAD_SECTORS
+
+
+def prepare(catalog: BootCatalog, end_of_volume: list[int]) -> None:
+    """Give the catalog its data, and patch the images that want a boot information table.
+
+    Args:
+        catalog: the entries and the file.
+        end_of_volume: one number, filled in by the layout before anything is read: the sector behind the image,
+            where images without content are said to lie.
+    """
+    used = eltorito.ENTRY_SIZE * (1 + len(catalog.entries) + _headers(catalog.entries))
+    size = -(-used // SECTOR) * SECTOR  # whole sectors, as readers of catalogs take them
+    catalog.file.data = Generated(
+        size, lambda: catalog_bytes(catalog.entries, end_of_volume[0]).ljust(size, b"\0"), "boot catalog"
+    )
+    patched: set[int] = set()
+    for entry in catalog.entries:
+        file = entry.image
+        if entry.info_table and isinstance(file, File) and id(file) not in patched:
+            patched.add(id(file))
+            _patch(file)
+
+
+def _patch(file: File) -> None:
+    base = file.data
+    if not isinstance(base, HostFile | FileSlice):
+        raise RecipeError("a boot information table can only be put into a file")
+    size = max(0, min(eltorito.INFO_TABLE_SIZE, base.size - eltorito.INFO_TABLE_OFFSET))
+    if not size:
+        return
+
+    def produce() -> bytes:
+        table = eltorito.info_table(PRIMARY_DESCRIPTOR, file.extent, base.size, checksum(base))
+        return table[:size]
+
+    file.data = Patched(base, eltorito.INFO_TABLE_OFFSET, Generated(size, produce, "boot information table"))
+
+
+def checksum(content: HostFile | FileSlice) -> int:
+    """The sum of a boot image's 32-bit words from byte 64 on; read when the table is first asked for."""
+    file, start = (content, 0) if isinstance(content, HostFile) else (content.file, content.offset)
+    offset = eltorito.INFO_TABLE_OFFSET + eltorito.INFO_TABLE_SIZE
+    total = 0
+    descriptor = file.open()
+    try:
+        while offset < content.size:
+            data = os.pread(descriptor, min(1 << 20, content.size - offset), start + offset)
+            if not data:
+                break
+            offset += len(data)
+            words = data.ljust((len(data) + 3) & ~3, b"\0")
+            total += sum(struct.unpack(f"<{len(words) // 4}I", words))
+        file.check(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+    return total & 0xFFFFFFFF
+
+
+def _sections(entries: list[BootEntry]) -> list[list[BootEntry]]:
+    """The entries behind the default one, those of one platform in a row together."""
+    sections: list[list[BootEntry]] = []
+    for entry in entries[1:]:
+        if sections and sections[-1][0].platform == entry.platform:
+            sections[-1].append(entry)
+        else:
+            sections.append([entry])
+    return sections
+
+
+def _headers(entries: list[BootEntry]) -> int:
+    return max(1, len(_sections(entries)))
+
+
+def catalog_bytes(entries: list[BootEntry], end_of_volume: int) -> bytes:
+    """The catalog (El Torito 1.0, 2.0).
+
+    Without sections a final header that announces none marks the end, as VirtualBox writes it.
+    """
+    parts = [eltorito.validation_entry(entries[0].platform), _entry(entries[0], end_of_volume)]
+    sections = _sections(entries)
+    for section in sections:
+        parts.append(eltorito.section_header(section[0].platform, len(section), last=section is sections[-1]))
+        parts.extend(_entry(entry, end_of_volume) for entry in section)
+    if not sections:
+        parts.append(eltorito.section_header(0, 0, last=True))
+    return b"".join(parts)
+
+
+def _entry(entry: BootEntry, end_of_volume: int) -> bytes:
+    has_content = isinstance(entry.image, File) and entry.image.data.size
+    return eltorito.boot_entry(
+        bootable=entry.bootable,
+        media=media(entry).value,
+        segment=entry.load_segment,
+        sectors=load_sectors(entry),
+        extent=entry.image.extent if has_content and isinstance(entry.image, File) else end_of_volume,
+    )

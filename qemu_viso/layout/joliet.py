@@ -1,0 +1,57 @@
+"""The records of the Joliet volume: names in UTF-16BE, and nothing else."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from qemu_viso.layout.hierarchy import packed_size, record_count
+from qemu_viso.layout.identifiers import joliet_names
+from qemu_viso.ondisk.ecma119 import record_length
+from qemu_viso.tree.nodes import Directory, File, Namespace
+
+if TYPE_CHECKING:
+    from qemu_viso.layout.hierarchy import DirectoryExtent, Entry
+    from qemu_viso.tree.nodes import Node
+
+OWN_RECORD = record_length(1)
+
+
+class Joliet:
+    """How the Joliet hierarchy writes its records."""
+
+    namespace = Namespace.JOLIET
+
+    def entries(self, directory: Directory) -> list[Entry]:
+        """The entries in the order of their UTF-16BE names. Links are left out: Joliet cannot tell a target."""
+        nodes = directory.nodes(Namespace.JOLIET)
+        names = [name for name, node in nodes.items() if type(node) is File or type(node) is Directory]
+        order = sorted(zip(joliet_names(names), names, strict=True))
+        return [(encoded, name, nodes[name]) for encoded, name in order]
+
+    def measure(self, directory: Directory, entries: list[Entry], *, is_root: bool) -> tuple[int, int]:  # noqa: ARG002
+        """Sizes as in `Flavour.measure`; there is no continuation area."""
+        lengths = array("H", (OWN_RECORD, OWN_RECORD))
+        for encoded, _, node in entries:
+            length = len(encoded) + 34
+            lengths.append(length)
+            if type(node) is File and node.data.size > 0xFFFFFFFF:
+                lengths.extend(array("H", [length]) * (record_count(node.data.size) - 1))
+        return packed_size(lengths), 0
+
+    def encoder(self, place: DirectoryExtent) -> _Encoder:  # noqa: ARG002
+        """What makes the (empty) system use fields."""
+        return _Encoder()
+
+
+class _Encoder:
+    """No system use fields."""
+
+    def own(self, of: DirectoryExtent, *, parent: bool) -> bytes:  # noqa: ARG002
+        return b""
+
+    def entry(self, name: str, node: Node, identifier_size: int, serial: int) -> bytes:  # noqa: ARG002
+        return b""
+
+    def continuation(self) -> bytes:
+        return b""

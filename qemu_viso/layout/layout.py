@@ -1,0 +1,184 @@
+"""A tree becomes an image: first all sizes, then all places, then the regions in order.
+
+Order of the sectors: system area, volume descriptors, primary directories and path tables, Joliet directories and
+path tables, boot catalog and boot images, all other files, padding.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from qemu_viso.errors import InternalError, RecipeError
+from qemu_viso.image import Generated, Image, Literal, RegionMap
+from qemu_viso.layout import boot, volumes
+from qemu_viso.layout.hierarchy import MAX_PARENT, Hierarchy
+from qemu_viso.layout.joliet import Joliet
+from qemu_viso.layout.primary import Primary
+from qemu_viso.ondisk import eltorito
+from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS, terminator
+from qemu_viso.tree.nodes import File, Namespace
+
+if TYPE_CHECKING:
+    from qemu_viso.tree.tree import Tree
+
+UNPLACED, QUEUED = -1, -2
+
+
+def lay_out(tree: Tree) -> Image:
+    """The image of a tree. A tree can be laid out once: its files learn their places.
+
+    Raises:
+        RecipeError: something in the tree cannot be in an image of this kind.
+    """
+    return Layout(tree).image()
+
+
+class Layout:
+    """The numbers of one image while they are worked out."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._regions = RegionMap()
+        self._files: list[File] = []
+        self._end = [0]
+        self._primary = Hierarchy(tree.root, Primary(tree.settings, tree.time_ns), tree.time_ns)
+        self._joliet = Hierarchy(tree.root, Joliet(), tree.time_ns) if tree.settings.joliet else None
+        self._hierarchies = [self._primary] if self._joliet is None else [self._primary, self._joliet]
+
+    def image(self) -> Image:
+        """All three passes."""
+        self._plan()
+        data_start = self._place_metadata()
+        starts, end = self._place_files(data_start)
+        self._end[0] = end + self._tree.settings.padding
+        if self._end[0] > 0xFFFFFFFF:
+            raise RecipeError("the image would be larger than 8 TiB, which ISO 9660 cannot describe")
+        self._append_metadata(data_start)
+        self._append_files(starts, data_start, end)
+        if self._tree.settings.padding:
+            self._regions.append(end * SECTOR, self._tree.settings.padding * SECTOR, None)
+        return Image(self._regions, self._tree.name)
+
+    # --- sizes ---------------------------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        tree = self._tree
+        if tree.boot is not None:
+            boot.prepare(tree.boot, self._end)
+            for file in (tree.boot.file, *(entry.image for entry in tree.boot.entries)):
+                if isinstance(file, File):
+                    self._visit(file)
+        first_plain = len(self._files)
+        for hierarchy in self._hierarchies:
+            hierarchy.plan(self._visit)
+            if len(hierarchy.directories) > MAX_PARENT:
+                tree.warnings.append(
+                    f"{len(hierarchy.directories)} directories are more than a path table can number; "
+                    "readers that rely on path tables will not find all of them"
+                )
+        if tree.weights:
+            self._sort(first_plain)
+        tree.warnings.extend(
+            volumes.text_warnings(tree, [hierarchy.flavour.namespace for hierarchy in self._hierarchies])
+        )
+
+    def _visit(self, file: File) -> None:
+        if file.extent == UNPLACED:
+            file.extent = QUEUED
+            self._files.append(file)
+        elif file.extent >= 0:
+            raise InternalError("a tree cannot be laid out twice")
+
+    def _sort(self, first: int) -> None:
+        """Heavier files first; files of one weight keep their order."""
+        weights: dict[int, int] = {}
+        for namespace in (Namespace.ISO, Namespace.JOLIET):
+            for path, node in self._tree.walk(namespace):
+                if isinstance(node, File) and id(node) not in weights:
+                    host_path = getattr(node.data, "path", "")
+                    for pattern, weight in self._tree.weights:
+                        if pattern.match(path[1:]) or pattern.match(path) or pattern.match(host_path):
+                            weights[id(node)] = weight
+        self._files[first:] = sorted(self._files[first:], key=lambda file: -weights.get(id(file), 0))
+
+    # --- places --------------------------------------------------------------------------------------------------
+
+    def _place_metadata(self) -> int:
+        """Give descriptors, directories and path tables their sectors; the first sector of file data."""
+        sector = SYSTEM_AREA_SECTORS + self._descriptors()
+        self._tables: list[tuple[int, int]] = []
+        for hierarchy in self._hierarchies:
+            sector = hierarchy.place_directories(sector)
+            table_sectors = -(-hierarchy.path_table_size // SECTOR)
+            self._tables.append((sector, sector + table_sectors))
+            sector += 2 * table_sectors
+        return sector
+
+    def _descriptors(self) -> int:
+        return len(self._hierarchies) + 1 + (self._tree.boot is not None)
+
+    def _place_files(self, sector: int) -> tuple[array[int], int]:
+        """Give each file its extent: the starts of those that have content, in bytes, and the sector behind them.
+
+        A file without content lies nowhere; its extent is 0.
+        """
+        starts = array("Q")
+        large = self._tree.settings.iso_level < 3
+        for file in self._files:
+            size = file.data.size
+            if not size:
+                file.extent = 0
+                continue
+            if large and size > 0xFFFFFFFF:
+                raise RecipeError(
+                    f"a file of {size} bytes needs ISO level 3, and the recipe asks for level "
+                    f"{self._tree.settings.iso_level}",
+                    hint="leave out --iso-level and -l, or give --iso-level 3 behind them",
+                )
+            file.extent = sector
+            starts.append(sector * SECTOR)
+            sector += (size + 2047) >> 11
+        return starts, sector
+
+    # --- regions -------------------------------------------------------------------------------------------------
+
+    def _append_metadata(self, data_start: int) -> None:
+        regions, tree = self._regions, self._tree
+        regions.append(0, SYSTEM_AREA_SECTORS * SECTOR, tree.system_area)
+        sector = SYSTEM_AREA_SECTORS
+        descriptors = [
+            Literal(
+                volumes.descriptor(tree, hierarchy, self._end[0], *table).pack(),
+                f"{hierarchy.flavour.namespace.name} volume descriptor",
+            )
+            for hierarchy, table in zip(self._hierarchies, self._tables, strict=True)
+        ]
+        if tree.boot is not None:
+            record = eltorito.boot_record(tree.boot.file.extent)
+            descriptors.insert(1, Literal(record, "boot record"))
+        descriptors.append(Literal(terminator(), "volume descriptor set terminator"))
+        for literal in descriptors:
+            regions.append(sector * SECTOR, SECTOR, literal)
+            sector += 1
+        for hierarchy, table in zip(self._hierarchies, self._tables, strict=True):
+            hierarchy.append_directories(regions)
+            self._append_path_tables(hierarchy, *table)
+        if regions.size != data_start * SECTOR:
+            raise InternalError(f"metadata ends at {regions.size}, file data begins at {data_start * SECTOR}")
+
+    def _append_path_tables(self, hierarchy: Hierarchy, little: int, big: int) -> None:
+        size = hierarchy.path_table_size
+        for start, big_endian in ((little, False), (big, True)):
+            content = Generated(
+                size,
+                lambda big_endian=big_endian: hierarchy.path_table(big_endian=big_endian),  # type: ignore[misc]
+                f"{hierarchy.flavour.namespace.name} path table, type {'M' if big_endian else 'L'}",
+            )
+            self._regions.append(start * SECTOR, (big - little) * SECTOR, content)
+
+    def _append_files(self, starts: array[int], first: int, end: int) -> None:
+        contents = [file.data for file in self._files if file.data.size]
+        self._regions.append_files(starts, contents, end * SECTOR)
+        if self._regions.size != max(first, end) * SECTOR:
+            raise InternalError(f"file data ends at {self._regions.size}, not at {end * SECTOR}")

@@ -1,0 +1,113 @@
+"""Rock Ridge for one directory record: which entries it has, and which of them go to the continuation area."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from qemu_viso.errors import InternalError
+from qemu_viso.ondisk import susp
+from qemu_viso.ondisk.ecma119 import SECTOR, record_date, record_length
+from qemu_viso.tree.nodes import Directory, File, Namespace
+
+if TYPE_CHECKING:
+    from qemu_viso.tree.nodes import Node
+
+RECORD_LIMIT = 254
+"""A directory record's length is one byte, and even."""
+PLAIN_SIZE = susp.PX_SIZE + susp.TF_SIZE
+"""Bytes of the entries that every record has."""
+MODE_TYPES = {File: stat.S_IFREG, Directory: stat.S_IFDIR}
+
+
+class ContinuationArea:
+    """The entries of one directory that do not fit into its records (SUSP 5.1).
+
+    Pieces begin at multiples of four bytes and lie within one sector each. The area is built twice: for its size,
+    when its place is not known yet, and for its bytes.
+
+    Args:
+        extent: its first sector; any number while only the size is wanted.
+    """
+
+    def __init__(self, extent: int = 0) -> None:
+        self._extent = extent
+        self._data = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    @property
+    def data(self) -> bytes:
+        """The area's bytes, without the padding of its last sector."""
+        return bytes(self._data)
+
+    def fit(self, entries: list[bytes], room: int) -> bytes:
+        """The entries as far as they fit into `room` bytes; the others go to the area, behind a CE entry."""
+        if sum(map(len, entries)) <= room:
+            return b"".join(entries)
+        inline, rest = _split(entries, room - susp.CE_SIZE)
+        return inline + self._append(rest)
+
+    def _append(self, entries: list[bytes]) -> bytes:
+        """Write entries to the area, and give the CE entry that leads to them."""
+        self._data += bytes(-len(self._data) % 4)
+        left = SECTOR - len(self._data) % SECTOR
+        total = sum(map(len, entries))
+        if total > left and left < SECTOR // 4:
+            self._data += bytes(left)
+            left = SECTOR
+        if total <= left:
+            return self._write(b"".join(entries))
+        body, rest = _split(entries, left - susp.CE_SIZE)
+        # The space is taken before what follows it is placed, though its own CE is known only afterwards.
+        start = len(self._data)
+        size = len(body) + susp.CE_SIZE
+        self._data += bytes(size)
+        self._data[start : start + size] = body + self._append(rest)
+        return self._locate(start, size)
+
+    def _write(self, body: bytes) -> bytes:
+        start = len(self._data)
+        self._data += body
+        return self._locate(start, len(body))
+
+    def _locate(self, start: int, size: int) -> bytes:
+        return susp.ce(self._extent + start // SECTOR, start % SECTOR, size)
+
+
+def _split(entries: list[bytes], room: int) -> tuple[bytes, list[bytes]]:
+    """The leading entries that fit into `room` bytes, and the others."""
+    used = 0
+    for index, entry in enumerate(entries):
+        if used + len(entry) > room:
+            return b"".join(entries[:index]), entries[index:]
+        used += len(entry)
+    raise InternalError("system use entries that fit were split")
+
+
+def name_entries(node: Node, name: str) -> list[bytes]:
+    """NM, and SL for a link: what a record has beside PX and TF."""
+    entries = susp.nm(os.fsencode(name))
+    if not isinstance(node, File | Directory):
+        entries += susp.sl(os.fsencode(node.target))
+    return entries
+
+
+def attribute_entries(node: Node, time_ns: int, links: int, serial: int) -> list[bytes]:
+    """PX and TF of a node; `time_ns` stands in where it has no time of its own."""
+    mode, uid, gid = node.attributes
+    kind = MODE_TYPES.get(type(node), stat.S_IFLNK)
+    mtime_ns = time_ns if node.mtime_ns is None else node.mtime_ns
+    return [susp.px(kind | mode, links, uid, gid, serial), susp.tf(record_date(mtime_ns // 1_000_000_000))]
+
+
+def link_count(directory: Directory) -> int:
+    """A directory's links: its name, its `.`, and the `..` of each directory in it."""
+    return 2 + sum(type(node) is Directory for node in directory.nodes(Namespace.ISO).values())
+
+
+def room(identifier_size: int) -> int:
+    """Bytes for system use entries in a record."""
+    return RECORD_LIMIT - record_length(identifier_size)

@@ -1,0 +1,92 @@
+"""Volume descriptors: the texts fitted to their fields, and the places filled in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qemu_viso.ondisk.ecma119 import TEXT_SIZES, VolumeDescriptor, volume_date
+from qemu_viso.ondisk.joliet import ESCAPE_SEQUENCES
+from qemu_viso.tree.nodes import Namespace
+from qemu_viso.viso.recipe import VolumeField
+
+if TYPE_CHECKING:
+    from qemu_viso.layout.hierarchy import Hierarchy
+    from qemu_viso.tree.tree import Tree
+
+FIELDS = {
+    "system_id": VolumeField.SYSTEM_ID,
+    "volume_id": VolumeField.VOLUME_ID,
+    "volume_set_id": VolumeField.VOLUME_SET_ID,
+    "publisher_id": VolumeField.PUBLISHER_ID,
+    "preparer_id": VolumeField.PREPARER_ID,
+    "application_id": VolumeField.APPLICATION_ID,
+    "copyright_file": VolumeField.COPYRIGHT_FILE,
+    "abstract_file": VolumeField.ABSTRACT_FILE,
+    "bibliographic_file": VolumeField.BIBLIOGRAPHIC_FILE,
+}
+DEFAULTS = {VolumeField.SYSTEM_ID: "LINUX", VolumeField.APPLICATION_ID: "QEMU-VISO"}
+PRIMARY, SUPPLEMENTARY = 1, 2
+
+
+def text_value(tree: Tree, namespace: Namespace, field: VolumeField) -> str:
+    """A descriptor's text as asked for, with defaults, not yet fitted."""
+    value = tree.text(namespace, field)
+    return value or (DEFAULTS.get(field, "") if namespace is Namespace.ISO else "")
+
+
+def fitted(value: str, size: int, namespace: Namespace) -> str:
+    """As much of a text as its field holds, cut between characters."""
+    if namespace is Namespace.JOLIET:
+        kept = value.encode("utf-16-be", "replace")[: size & ~1]
+        return kept.decode("utf-16-be", "ignore")
+    return value.encode("utf-8", "replace")[:size].decode("utf-8", "ignore")
+
+
+def texts(tree: Tree, namespace: Namespace) -> dict[str, bytes]:
+    """All text fields of a descriptor, padded (8.4; in Joliet with UCS-2 spaces, an odd last byte is zero)."""
+    fields = {}
+    for name, size in TEXT_SIZES.items():
+        value = fitted(text_value(tree, namespace, FIELDS[name]), size, namespace)
+        if namespace is Namespace.JOLIET:
+            encoded = value.encode("utf-16-be")
+            fields[name] = (encoded + b"\0 " * ((size - len(encoded)) // 2)).ljust(size, b"\0")
+        else:
+            fields[name] = value.encode().ljust(size)
+    return fields
+
+
+def text_warnings(tree: Tree, namespaces: list[Namespace]) -> list[str]:
+    """A sentence for each text that its field cannot hold whole."""
+    warnings = []
+    for namespace in namespaces:
+        for name, size in TEXT_SIZES.items():
+            value = tree.settings.texts[namespace].get(FIELDS[name], "")
+            kept = fitted(value, size, namespace)
+            if kept != value:
+                volume = "Joliet" if namespace is Namespace.JOLIET else "primary"
+                warnings.append(f"the {FIELDS[name]} '{value}' is cut to '{kept}' in the {volume} volume")
+    return warnings
+
+
+def descriptor(
+    tree: Tree, hierarchy: Hierarchy, volume_sectors: int, path_table_l: int, path_table_m: int
+) -> VolumeDescriptor:
+    """The primary volume descriptor (8.4), or a supplementary one for Joliet (8.5)."""
+    namespace = hierarchy.flavour.namespace
+    joliet = namespace is Namespace.JOLIET
+    date = volume_date(tree.time_ns)
+    return VolumeDescriptor(
+        type=SUPPLEMENTARY if joliet else PRIMARY,
+        flags=0,
+        volume_sectors=volume_sectors,
+        escape_sequences=ESCAPE_SEQUENCES[tree.settings.joliet] if joliet else b"",
+        set_size=tree.settings.volume_set_size,
+        sequence=tree.settings.volume_sequence,
+        path_table_size=hierarchy.path_table_size,
+        path_table_l=path_table_l,
+        path_table_m=path_table_m,
+        root_record=hierarchy.root_record(),
+        created=date,
+        modified=date,
+        **texts(tree, namespace),
+    )

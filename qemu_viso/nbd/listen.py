@@ -1,0 +1,232 @@
+"""Listening sockets, bound before anybody is told of them, and the manners of a systemd service."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Self
+
+from qemu_viso.errors import CannotCreateError, ConfigurationError, UsageError
+from qemu_viso.nbd.constants import DEFAULT_PORT
+from qemu_viso.nbd.uri import Address, TcpAddress, UnixAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+BACKLOG = 128
+LISTEN_FDS_START = 3
+"""sd_listen_fds(3): the first descriptor that a service manager hands down."""
+
+
+class Listener:
+    """Listening sockets, and what is to be removed when they are closed.
+
+    Attributes:
+        sockets: bound, listening and close-on-exec; a loopback name may have two.
+        address: where clients find the first one.
+    """
+
+    def __init__(self, sockets: Sequence[socket.socket], address: Address, *, remove: str | None = None) -> None:
+        self.sockets = list(sockets)
+        self.address = address
+        self._remove = remove
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def exposed(self) -> bool:
+        """Whether other machines may reach it."""
+        return any(
+            sock.family != socket.AF_UNIX and not ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
+            for sock in self.sockets
+        )
+
+    def close(self) -> None:
+        """Close the sockets and remove their files; a second call does nothing."""
+        for sock in self.sockets:
+            sock.close()
+        self.sockets = []
+        remove, self._remove = self._remove, None
+        if remove is None:
+            return
+        if os.path.isdir(remove):
+            shutil.rmtree(remove, ignore_errors=True)
+        else:
+            with suppress(OSError):  # somebody has removed it already, which is what we wanted
+                os.unlink(remove)
+
+
+def listen_unix(path: str | None = None) -> Listener:
+    """Listen on a Unix socket of mode 0600.
+
+    Args:
+        path: where; None for a temporary directory of its own, of mode 0700, which `close` removes.
+
+    Raises:
+        CannotCreateError: there is something at `path` other than a socket that nobody listens on any more, or the
+            socket cannot be made.
+    """
+    remove = path
+    if path is None:
+        remove = tempfile.mkdtemp(prefix="qemu-viso-")
+        path = os.path.join(remove, "nbd.sock")
+    else:
+        _remove_leftover(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.fchmod(sock.fileno(), 0o600)  # before bind: the file never has a wider mode
+        sock.bind(path)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        if remove != path and remove is not None:
+            shutil.rmtree(remove, ignore_errors=True)
+        hint = "a Unix socket's path has at most 107 bytes" if len(os.fsencode(path)) > 107 else None
+        raise CannotCreateError(f"the socket '{path}' cannot be made: {error.strerror or error}", hint=hint) from None
+    return Listener([sock], UnixAddress(os.path.abspath(path)), remove=remove)
+
+
+def _remove_leftover(path: str) -> None:
+    """Remove the socket of a server that died; anything else is left alone and will make `bind` fail."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path, follow_symlinks=False).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            outcome = probe.connect_ex(path)
+        if outcome == errno.ECONNREFUSED:
+            os.unlink(path)
+    except OSError:
+        return
+
+
+def listen_tcp(host: str | None = None, port: int = DEFAULT_PORT) -> Listener:
+    """Listen on TCP.
+
+    Args:
+        host: a name or an address; None for loopback, IPv4 and IPv6 where there is any.
+        port: 0 for any free one.
+
+    Raises:
+        CannotCreateError: none of the addresses can be bound.
+        UsageError: the host has no address.
+    """
+    hosts = ["127.0.0.1", "::1"] if host is None else [host]
+    sockets: list[socket.socket] = []
+    failure: OSError | None = None
+    try:
+        for name in hosts:
+            for family, address, scope in _resolve(name):
+                try:
+                    sockets.append(_bind(family, address, port, scope))
+                    port = port or int(sockets[0].getsockname()[1])
+                except OSError as error:
+                    failure = error
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    if not sockets:
+        reason = failure.strerror if failure is not None else "no address"
+        raise CannotCreateError(f"port {port} of '{host or 'localhost'}' cannot be listened on: {reason}")
+    return Listener(sockets, TcpAddress(_public_name(host, sockets[0]), port))
+
+
+def _resolve(host: str) -> list[tuple[socket.AddressFamily, str, int]]:
+    """Family, numeric address and scope id of each address of a host."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise UsageError(f"the host '{host}' has no address: {error.strerror}") from None
+    return [(entry[0], str(entry[4][0]), int(entry[4][3]) if len(entry[4]) == 4 else 0) for entry in found]
+
+
+def _bind(family: socket.AddressFamily, address: str, port: int, scope: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((address, port, 0, scope))
+        else:
+            sock.bind((address, port))
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _public_name(host: str | None, sock: socket.socket) -> str:
+    """What a client on this machine may put into a URI."""
+    if host is None:
+        return "localhost"
+    if ip_address(str(sock.getsockname()[0]).partition("%")[0]).is_unspecified:
+        return socket.gethostname()
+    return host
+
+
+def listen_activated() -> Listener | None:
+    """The sockets that a service manager has bound for us, if LISTEN_FDS and LISTEN_PID say so; see sd_listen_fds(3).
+
+    Both variables are removed, so that children do not believe in them.
+
+    Raises:
+        ConfigurationError: LISTEN_FDS is not a number, or a descriptor is not a listening stream socket.
+    """
+    count, pid = os.environ.get("LISTEN_FDS"), os.environ.get("LISTEN_PID")
+    if count is None or pid is None or pid != str(os.getpid()):
+        return None
+    for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    if not count.isdecimal() or int(count) == 0:
+        raise ConfigurationError(f"LISTEN_FDS is '{count}', which is no number of sockets")
+    sockets = [_adopt(LISTEN_FDS_START + number) for number in range(int(count))]
+    first = sockets[0]
+    if first.family == socket.AF_UNIX:
+        return Listener(sockets, UnixAddress(os.fsdecode(first.getsockname())))
+    host, port = first.getsockname()[:2]
+    return Listener(sockets, TcpAddress(_public_name(host, first), port))
+
+
+def _adopt(descriptor: int) -> socket.socket:
+    try:
+        os.set_inheritable(descriptor, False)
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise ConfigurationError(f"descriptor {descriptor} is not a socket: {error.strerror}") from None
+    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ConfigurationError(f"descriptor {descriptor} is not a listening stream socket")
+    return sock
+
+
+def notify(state: str) -> bool:
+    """Tell the service manager, as sd_notify(3) does: "READY=1", "RELOADING=1", "STOPPING=1", ...
+
+    Returns:
+        Whether there was one (NOTIFY_SOCKET) and it took the message; a failure is never an error.
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return False
+    if address.startswith("@"):  # the abstract namespace
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.sendto(state.encode(), address)
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,384 @@
+"""The transmission phase of one connection: requests in, an image's bytes out.
+
+The requests of one `recv` are one batch. Small reads are collected and leave in one `sendmsg`, after one `fstat` of
+each file that was read from; a long stretch of one file leaves through `sendfile`, after an `fstat`. A reply to a
+file's data that turns out not to be the file's any more is an error, never a mixture.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from qemu_viso.errors import InputOutputError, QemuVisoError
+from qemu_viso.image import FilePiece
+from qemu_viso.image.image import reads_as_zeros
+from qemu_viso.nbd.channel import IOV_MAX
+from qemu_viso.nbd.constants import (
+    REPLY_FLAG_DONE,
+    STRUCTURED_REPLY_MAGIC,
+    Command,
+    CommandFlag,
+    Error,
+    Mode,
+    ReplyType,
+)
+from qemu_viso.nbd.transmission import (
+    STRUCTURED_DATA,
+    Replies,
+    RequestParser,
+    command,
+    flags,
+    read_head,
+    refusal,
+    status_payload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from qemu_viso.image import Image, Piece
+    from qemu_viso.nbd.channel import Buffer, Channel
+    from qemu_viso.nbd.contexts import Status
+    from qemu_viso.nbd.handshake import Selected
+    from qemu_viso.nbd.transmission import Request
+    from qemu_viso.sources.handles import Handle
+
+RECEIVE_BYTES = 1 << 16
+SEND_FILE_FROM = 1 << 15
+"""Bytes of one file from which on `sendfile` is cheaper than a copy through us."""
+BATCH_BYTES = 1 << 18
+"""So much is collected before it is sent: the client may as well begin to work on it."""
+HOLE_FROM = 1 << 15
+"""Bytes of zeros that are worth a chunk of their own."""
+CACHE_BYTES = 1 << 23
+"""How far ahead one CACHE request reads at most."""
+
+
+_DATA, _DONE, _OFFSET_DATA = STRUCTURED_REPLY_MAGIC, REPLY_FLAG_DONE, int(ReplyType.OFFSET_DATA)
+_NOWHERE = (0, 0, 0, -1)
+"""Start, stop, delta and descriptor of no file: no read lies in it."""
+
+
+class _BrokenReplyError(Exception):
+    """A reply cannot be ended as the protocol wants it: only closing the connection tells the client."""
+
+
+class Session:
+    """Answers the requests of one connection.
+
+    Args:
+        channel: to the client.
+        image: what it reads.
+        status: the image's metadata contexts.
+        selected: what was negotiated.
+        report: takes every error that a source raises.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        image: Image,
+        status: Status,
+        selected: Selected,
+        report: Callable[[Exception], None],
+    ) -> None:
+        self._channel = channel
+        self._image = image
+        self._status = status
+        self._mode = selected.mode
+        self._contexts = selected.contexts
+        self._first = selected.rest
+        self._report = report
+        self._replies = Replies(selected.mode)
+        self._batch: list[Request] = []  # the requests whose replies are in _out
+        self._out: list[Buffer] = []
+        self._out_bytes = 0
+        self._owed = b""  # the last chunk of a reply whose data has been sent
+        self._touched: set[Handle] = set()
+        self._span = _NOWHERE  # the file of the last read, as `Image.file_span` describes it
+        self._handle: Handle | None = None
+
+    def run(self) -> str | None:
+        """Serve until the client disconnects; returns what it did wrong, if anything."""
+        parser = RequestParser(self._mode)
+        buffer = memoryview(bytearray(RECEIVE_BYTES))
+        receive_into = self._channel.receive_into
+        requests = parser.receive(self._first)
+        try:
+            while self._answer(requests) and parser.violation is None:
+                count = receive_into(buffer)
+                if not count:
+                    return None
+                requests = parser.receive(buffer[:count])
+        except _BrokenReplyError:
+            return None
+        return parser.violation
+
+    def _answer(self, requests: Iterable[Request]) -> bool:
+        """Answer what one `recv` has brought; false after DISC."""
+        pending = iter(requests)
+        while True:
+            try:
+                goes_on = self._collect(pending)
+                self._commit()
+                return goes_on
+            except (QemuVisoError, OSError):  # which one, and of which file, comes out when it is done again
+                self._again()
+
+    def _collect(self, pending: Iterator[Request]) -> bool:
+        """Turn requests into replies; false at DISC. Reads within the file of the last one take the short way."""
+        read = read_head(self._mode)
+        batch, out, pread, structured = self._batch, self._out, os.pread, self._mode is Mode.STRUCTURED
+        low, high, delta, descriptor = self._span
+        for request in pending:
+            head, cookie, offset, length, _ = request
+            batch.append(request)
+            if head == read and low <= offset and offset + length <= high and 0 < length < SEND_FILE_FROM:
+                data = pread(descriptor, length, offset - delta)
+                if len(data) != length:
+                    raise InputOutputError("short")
+                if structured:
+                    out.append(STRUCTURED_DATA.pack(_DATA, _DONE, _OFFSET_DATA, cookie, length + 8, offset))
+                else:
+                    out.append(self._replies.data(cookie, offset, length, offset, done=True))
+                out.append(data)
+                self._out_bytes += length
+            elif command(request) == Command.DISC:
+                batch.pop()
+                return False
+            else:
+                self._other(request)
+                low, high, delta, descriptor = self._span
+            if self._out_bytes >= BATCH_BYTES or len(out) >= IOV_MAX - 2:
+                self._commit()
+        return True
+
+    def _commit(self) -> None:
+        """Send what has been collected, once the files that it was read from have proved to be the same."""
+        if self._out:
+            for handle in self._touched:
+                handle.verify()
+            if self._handle is not None and self._handle not in self._touched:
+                self._handle.verify()
+        self._send()
+
+    def _send(self, *, more: bool = False) -> None:
+        if self._owed:
+            self._out.insert(0, self._owed)
+            self._owed = b""
+        if self._out:
+            self._channel.send(self._out, more=more)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._batch.clear()
+        self._out.clear()
+        self._out_bytes = 0
+        self._touched.clear()
+
+    def _again(self) -> None:
+        """Something that was read for this batch is not to be trusted: read it once more, one request at a time."""
+        requests = self._batch.copy()
+        self._forget()
+        self._span, self._handle = _NOWHERE, None
+        for request in requests:
+            if command(request) == Command.READ and self._refused(request) is None:
+                try:
+                    data = self._image.read(request[2], request[3])
+                    self._out += (self._head(request, done=True), data)
+                except (QemuVisoError, OSError) as error:
+                    self._fail(request, error)
+            else:
+                self._out += self._without_data(request)
+            self._send()
+
+    def _fail(self, request: Request, error: Exception) -> None:
+        self._report(error)
+        self._out.append(self._replies.error(request[1], request[2], Error.EIO, _sentence(error)))
+
+    def _refused(self, request: Request) -> tuple[Error, str] | None:
+        return refusal(request, self._image.size, contexts=bool(self._contexts))
+
+    def _other(self, request: Request) -> None:
+        """Whatever does not go the short way."""
+        if command(request) != Command.READ or self._refused(request) is not None or not request[3]:
+            self._out += self._without_data(request)
+            return
+        _, _, offset, length, _ = request
+        span = self._image.file_span(offset)
+        if span is not None and offset + length <= span.stop:
+            self._handle = span.handle
+            self._span = (span.start, span.stop, span.delta, span.handle.descriptor)
+            pieces: list[Piece] = [FilePiece(span.handle, offset - span.delta, length)]
+        else:
+            pieces = self._image.pieces(offset, length)
+        if length <= BATCH_BYTES and not any(_goes_alone(piece) for piece in pieces):
+            self._gather(request, pieces)
+        else:
+            self._stream(request, pieces)
+
+    def _gather(self, request: Request, pieces: Sequence[Piece]) -> None:
+        """Collect a reply of small pieces."""
+        self._out.append(self._head(request, done=True))
+        self._out_bytes += request[3]
+        for piece in pieces:
+            if isinstance(piece, memoryview):
+                self._out.append(piece)
+                continue
+            handle, offset, length = piece
+            self._touched.add(handle)
+            data = os.pread(handle.descriptor, length, offset)
+            if len(data) != length:
+                raise InputOutputError("short")
+            self._out.append(data)
+
+    def _head(self, request: Request, *, done: bool) -> bytes:
+        _, cookie, offset, length, _ = request
+        return self._replies.data(cookie, offset, length, offset, done=done)
+
+    def _stream(self, request: Request, pieces: Sequence[Piece]) -> None:
+        """Send a long reply piece by piece, with holes left out where the client lets us.
+
+        What is known to be wrong before the first byte is an error reply; later, all that was promised is sent, and an
+        error chunk tells from where on it is void. A simple reply has no such chunk: the connection is cut.
+        """
+        self._commit()  # from here on nothing but a failed `_commit` may reach `_answer`
+        try:
+            for piece in pieces:
+                if isinstance(piece, FilePiece):
+                    piece.handle.verify()
+        except (QemuVisoError, OSError) as error:
+            self._fail(request, error)
+            self._send()
+            return
+        if self._mode is not Mode.SIMPLE and not flags(request) & CommandFlag.DF:
+            parts = _parts(pieces)
+        else:
+            parts = [(False, list(pieces))]
+        _, cookie, offset, _, _ = request
+        at = offset
+        for hole, part in parts:
+            length = sum(map(_length, part))
+            if hole:
+                self._out.append(self._replies.hole(cookie, offset, length, at, done=False))
+            else:
+                self._out.append(self._replies.data(cookie, offset, length, at, done=False))
+                if not self._send_part(request, part, at):
+                    return
+            at += length
+        last = b"" if self._mode is Mode.SIMPLE else self._replies.success(cookie, offset)
+        if self._out:
+            self._out.append(last)
+            self._send()
+        else:
+            self._owed = last
+
+    def _send_part(self, request: Request, part: Sequence[Piece], at: int) -> bool:
+        """The data of one chunk; false when it ended the reply with an error."""
+        stop = at + sum(map(_length, part))
+        try:
+            for piece in part:
+                if isinstance(piece, memoryview):
+                    self._collect_piece(piece)
+                elif piece.length < SEND_FILE_FROM:
+                    self._collect_piece(self._image.read_piece(piece))
+                else:
+                    self._send(more=True)
+                    sent = self._channel.send_file(piece.handle.descriptor, piece.offset, piece.length)
+                    if sent != piece.length:
+                        at += sent
+                        piece.handle.verify()
+                        raise InputOutputError(f"the source '{piece.handle.file.path}' cannot be read to its end")
+                at += _length(piece)
+        except (QemuVisoError, OSError) as error:
+            self._spoil(request, error, at, stop)
+            return False
+        return True
+
+    def _collect_piece(self, data: Buffer) -> None:
+        if self._out_bytes >= BATCH_BYTES or len(self._out) >= IOV_MAX - 2:
+            self._send(more=True)
+        self._out.append(data)
+        self._out_bytes += len(data)
+
+    def _spoil(self, request: Request, error: Exception, at: int, stop: int) -> None:
+        """End a reply that has begun: zeros up to the end of its chunk, then the error."""
+        self._report(error)
+        self._send(more=True)
+        if self._mode is Mode.SIMPLE:
+            raise _BrokenReplyError
+        left = stop - at
+        while left:
+            zeros = bytes(min(left, BATCH_BYTES))
+            self._channel.send([zeros], more=True)
+            left -= len(zeros)
+        _, cookie, offset, _, _ = request
+        self._out.append(self._replies.error_at(cookie, offset, Error.EIO, _sentence(error), at))
+        self._send()
+
+    def _without_data(self, request: Request) -> list[bytes]:
+        """The reply to anything but a read of at least one byte."""
+        _, cookie, offset, length, _ = request
+        refused = self._refused(request)
+        if refused is not None:
+            return [self._replies.error(cookie, offset, *refused)]
+        if command(request) == Command.BLOCK_STATUS:
+            return self._block_status(request)
+        if command(request) == Command.CACHE:
+            self._image.prefetch(offset, min(length, CACHE_BYTES))
+        return [self._replies.success(cookie, offset)]
+
+    def _block_status(self, request: Request) -> list[bytes]:
+        _, cookie, offset, length, payload = request
+        contexts = self._contexts
+        if flags(request) & CommandFlag.PAYLOAD_LEN:
+            asked = status_payload(payload)
+            if asked is None or len(set(asked[1])) != len(asked[1]) or not set(asked[1]) <= set(contexts):
+                return [self._replies.error(cookie, offset, Error.EINVAL, "the payload names unknown contexts")]
+            length, contexts = asked
+        if not length or not contexts or offset + length > self._image.size:
+            message = f"{length} bytes at {offset} in {len(contexts)} contexts cannot be described"
+            return [self._replies.error(cookie, offset, Error.EINVAL, message)]
+        one = bool(flags(request) & CommandFlag.REQ_ONE)
+        return [
+            self._replies.status(
+                cookie,
+                offset,
+                context,
+                self._status.extents(context, offset, length, one=one),
+                done=context == contexts[-1],
+            )
+            for context in contexts
+        ]
+
+
+def _length(piece: Piece) -> int:
+    return piece.length if isinstance(piece, FilePiece) else len(piece)
+
+
+def _goes_alone(piece: Piece) -> bool:
+    """Whether a piece is worth its own system call, or none at all."""
+    if isinstance(piece, FilePiece):
+        return piece.length >= SEND_FILE_FROM
+    return len(piece) >= HOLE_FROM and reads_as_zeros(piece)
+
+
+def _parts(pieces: Sequence[Piece]) -> list[tuple[bool, list[Piece]]]:
+    """Pieces in chunks: (whether it is a hole, its pieces); only long stretches of zeros are holes."""
+    parts: list[tuple[bool, list[Piece]]] = []
+    for zeros, run in groupby(pieces, reads_as_zeros):
+        part = list(run)
+        hole = zeros and sum(map(_length, part)) >= HOLE_FROM
+        if parts and not hole and not parts[-1][0]:
+            parts[-1][1].extend(part)
+        else:
+            parts.append((hole, part))
+    return parts
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, QemuVisoError):
+        return error.message
+    return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)

@@ -1,0 +1,173 @@
+"""The guest's console: read all the time, remembered in part, and watched for good and bad signs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qemu_viso.qemu.process import Tail
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
+REMEMBERED = 256 << 10
+LONGEST_LINE = 4096
+LAST_LINES = 12
+
+# What firmware, boot loaders and kernels write when nothing good can follow.
+FAILURES = re.compile(
+    rb"Kernel panic - not syncing"
+    rb"|Unable to mount root fs"
+    rb"|end Kernel panic"
+    rb"|KVM internal error"
+    rb"|No bootable device"
+    rb"|BdsDxe: No bootable option or device was found"
+    rb"|Could not find kernel image"
+    rb"|No DEFAULT or UI configuration directive found"
+    rb"|isolinux\.bin missing or corrupt"
+    rb"|entering rescue mode"
+)
+
+# Cursor movements, colours, titles (ECMA-48): of no use in a message.
+_CONTROL_SEQUENCES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_c])")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def plain(data: bytes) -> str:
+    """Console bytes as text for a message: without control sequences, escaped where not UTF-8."""
+    text = _CONTROL_SEQUENCES.sub(b"", data).decode("utf-8", "backslashreplace")
+    return _CONTROL_CHARACTERS.sub("", text)
+
+
+@dataclass(slots=True)
+class _Waiter:
+    pattern: re.Pattern[bytes]
+    found: asyncio.Future[re.Match[bytes]]
+    window: bytearray
+
+
+class Console:
+    """What the guest says, however much it is.
+
+    Args:
+        ours: our end of the console's socket, or None for one that is fed by hand.
+        on_failure: called with the first line that matches a failure pattern.
+        failures: what is a failure.
+    """
+
+    def __init__(
+        self,
+        ours: socket.socket | None,
+        on_failure: Callable[[str], None],
+        failures: re.Pattern[bytes] = FAILURES,
+    ) -> None:
+        self.received = 0
+        self._socket = ours
+        self._on_failure = on_failure
+        self._failures = failures
+        self._tail = Tail(REMEMBERED)
+        self._line = bytearray()
+        self._waiters: list[_Waiter] = []
+        self._mirrors: list[Callable[[bytes], None]] = []
+        if ours is not None:
+            ours.setblocking(False)
+            asyncio.get_running_loop().add_reader(ours, self._on_readable)
+
+    def _on_readable(self) -> None:
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(65536)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if data:
+            self.feed(data)
+        else:
+            asyncio.get_running_loop().remove_reader(self._socket)
+
+    def drain(self) -> None:
+        """Read what lies in the socket; called when its other end has gone. At most what a socket buffer holds."""
+        before = -1
+        while before != self.received and self._socket is not None and self.received - before < REMEMBERED:
+            before = self.received
+            self._on_readable()
+
+    def feed(self, data: bytes) -> None:
+        """Take what the guest has written."""
+        self.received += len(data)
+        self._tail.add(data)
+        for mirror in self._mirrors:
+            mirror(data)
+        self._line += data
+        *lines, rest = self._line.split(b"\n")
+        for line in lines:
+            self._check(line)
+        # A line without an end is looked at in pieces; their overlap keeps a pattern from hiding at the cut.
+        if len(rest) > LONGEST_LINE:
+            self._check(rest)
+            rest = rest[-128:]
+        self._line = rest
+        for waiter in list(self._waiters):
+            self._offer(waiter, data)
+
+    def _check(self, line: bytes | bytearray) -> None:
+        if self._failures.search(line):
+            self._on_failure(plain(bytes(line[-LONGEST_LINE:])).strip())
+
+    def _offer(self, waiter: _Waiter, data: bytes) -> None:
+        waiter.window += data
+        match = waiter.pattern.search(waiter.window)
+        if match is not None and not waiter.found.done():
+            waiter.found.set_result(match)
+        if len(waiter.window) > LONGEST_LINE:
+            # A copy, because the match above may still look into the old one.
+            waiter.window = waiter.window[-LONGEST_LINE:]
+
+    async def wait_for(self, pattern: bytes) -> re.Match[bytes]:
+        """Wait until a regular expression matches what is written from now on, within 4096 bytes."""
+        waiter = _Waiter(re.compile(pattern), asyncio.get_running_loop().create_future(), bytearray())
+        self._waiters.append(waiter)
+        try:
+            return await waiter.found
+        finally:
+            self._waiters.remove(waiter)
+
+    @contextmanager
+    def mirrored(self, copy: Callable[[bytes], None]) -> Iterator[None]:
+        """Give every byte also to `copy`, beginning with those already remembered."""
+        if self.received:
+            copy(bytes(self._tail))
+        self._mirrors.append(copy)
+        try:
+            yield
+        finally:
+            self._mirrors.remove(copy)
+
+    async def write(self, data: bytes) -> None:
+        """Type on the guest's console."""
+        assert self._socket is not None
+        await asyncio.get_running_loop().sock_sendall(self._socket, data)
+
+    @property
+    def remembered(self) -> bytes:
+        """The last of what was written, as it was written."""
+        return bytes(self._tail)
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The last lines that are not empty, for a message."""
+        lines = [line.strip() for line in plain(bytes(self._tail)[-16 * LONGEST_LINE :]).split("\n")]
+        return [line[:400] for line in lines if line][-LAST_LINES:]
+
+    def close(self) -> None:
+        """Read what is left, then stop reading."""
+        if self._socket is not None:
+            self.drain()
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None

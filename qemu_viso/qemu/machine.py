@@ -1,0 +1,362 @@
+"""A virtual machine: QEMU as a child, its monitor, its console and the port of the guest's agent.
+
+It is started frozen (`-S`) with every channel on a socket pair that exists before QEMU does, and released by `cont`
+when all is wired. From then on somebody watches: whatever ends the hope of an answer (an exit, a panic, a reset) ends
+the waiting for it, with QEMU's last words and the guest's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from qemu_viso.errors import MissingProgramError
+from qemu_viso.qemu.attention import Trouble, evidence
+from qemu_viso.qemu.console import Console
+from qemu_viso.qemu.deadline import Deadline
+from qemu_viso.qemu.devices import (
+    MEDIUM_DEVICE,
+    Accelerator,
+    AgentPort,
+    Memory,
+    Pvpanic,
+    QmpMonitor,
+    SerialConsole,
+    SocketChardev,
+)
+from qemu_viso.qemu.media import change_medium
+from qemu_viso.qemu.monitor import Monitor
+from qemu_viso.qemu.process import Child, describe_status
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from qemu_viso.errors import GuestError
+    from qemu_viso.qemu.devices import BlockMedium, Bus, Device, Medium
+    from qemu_viso.qemu.platforms import Platform
+
+T = TypeVar("T")
+
+OLDEST_QEMU = (6, 2, 0)
+AGENT_BUFFER = 1 << 20
+START_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """Everything about a machine that can be said before it runs.
+
+    Attributes:
+        platform: the architecture.
+        machine: the machine type with its options.
+        devices: media, kernel, firmware and whatever else.
+        memory: MiB.
+        accelerator: what executes instructions.
+        agent: whether there is a port for the guest's agent.
+        sandbox: whether QEMU confines itself (seccomp).
+        reboot: whether the guest may reboot; without it a reset ends the machine.
+        display: QEMU's display, `none` for no screen.
+        extra: QEMU options as a person gave them.
+    """
+
+    platform: Platform
+    machine: str
+    devices: tuple[Device, ...] = ()
+    memory: int = 256
+    accelerator: Accelerator = field(default_factory=Accelerator)
+    agent: bool = True
+    sandbox: bool = True
+    reboot: bool = False
+    display: str = "none"
+    extra: tuple[str, ...] = ()
+
+    def to_argv(self, monitor: int, console: int, agent: int | None) -> list[str]:
+        """QEMU's command line.
+
+        Args:
+            monitor: the descriptor on which QEMU speaks QMP.
+            console: the descriptor of the guest's console.
+            agent: the descriptor of the agent's port; None without an agent.
+        """
+        argv = [self.platform.program, "-S", "-nodefaults", "-no-user-config", "-display", self.display]
+        # Without a screen SeaBIOS is told to write to the serial port, so that what it says is seen.
+        screen = ",graphics=off" if self.display == "none" and self.platform.machine is None else ""
+        argv += ["-machine", f"{self.machine},memory-backend=ram{screen}", *self.accelerator.to_argv()]
+        if self.platform.cpu is not None:
+            argv += ["-cpu", self.platform.cpu]
+        if self.sandbox:
+            argv += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
+        argv += ["-action", "panic=pause" if self.reboot else "panic=pause,reboot=shutdown"]
+        parts: list[Device] = [
+            Memory(self.memory),
+            SocketChardev("qmp", monitor),
+            QmpMonitor("qmp"),
+            SocketChardev("console", console),
+            SerialConsole("console", self.platform.console_driver),
+        ]
+        if agent is not None:
+            parts += [SocketChardev("agent", agent), AgentPort("agent", self.platform.transport)]
+        if self.platform.pvpanic:
+            parts.append(Pvpanic())
+        for part in (*parts, *self.devices):
+            argv += part.to_argv()
+        return [*argv, *self.extra]
+
+
+def machine_for(
+    platform: Platform, bus: Bus, medium: Medium, *others: Device, boot: bool = False, accelerator: str = "tcg"
+) -> MachineSpec:
+    """The usual machine for a medium on a bus.
+
+    Args:
+        platform: the architecture.
+        bus: how the medium reaches the guest.
+        medium: the medium.
+        others: kernel, firmware and whatever else.
+        boot: whether the firmware starts from the medium.
+        accelerator: what executes instructions.
+    """
+    devices = bus.devices(medium, transport=platform.transport, boot=boot)
+    return MachineSpec(
+        platform,
+        platform.machine or bus.machine,
+        (*others, *devices),
+        memory=platform.memory,
+        accelerator=Accelerator(accelerator),
+    )
+
+
+class Machine:
+    """A running machine, inside `async with`; frozen until `release`.
+
+    Args:
+        spec: what it is made of.
+        start_by: by when QEMU must answer; 30 seconds if not given.
+    """
+
+    def __init__(self, spec: MachineSpec, start_by: Deadline | None = None) -> None:
+        self.spec = spec
+        self.events: list[tuple[str, Mapping[str, object]]] = []
+        self._start_by = start_by
+        self._event_waiters: list[tuple[str, asyncio.Future[Mapping[str, object]]]] = []
+        self._child: Child | None = None
+        self._console: Console | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    # Life
+
+    async def __aenter__(self) -> Self:
+        self._trouble = Trouble(self._complete)
+        self._stack = AsyncExitStack()
+        try:
+            await self._start(self._start_by or Deadline.after(START_SECONDS))
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _start(self, deadline: Deadline) -> None:
+        ours, theirs = [], []
+        for _ in range(3 if self.spec.agent else 2):
+            pair = socket.socketpair()
+            ours.append(pair[0])
+            theirs.append(pair[1])
+            self._stack.callback(pair[0].close)
+            self._stack.callback(pair[1].close)
+        numbers = [each.fileno() for each in theirs]
+        argv = self.spec.to_argv(numbers[0], numbers[1], numbers[2] if self.spec.agent else None)
+        self._console = Console(ours[1], self._on_console_failure)
+        self._stack.callback(self._console.close)
+        self.monitor = Monitor(self.spec.platform.program, self._on_event)
+        self._stack.push_async_callback(self.monitor.close)
+        self._child = await self._stack.enter_async_context(Child(argv, hand_down=theirs))
+        self._stack.callback(self._note_stubbornness)
+        self._watch = asyncio.create_task(self._watch_exit(self._child))
+        self._stack.push_async_callback(self._stop_watching)
+        await self.attend(self.monitor.connect(ours[0], deadline), deadline, "waiting for QEMU to start")
+        if self.monitor.version < OLDEST_QEMU:
+            version, oldest = (".".join(map(str, each)) for each in (self.monitor.version, OLDEST_QEMU))
+            raise MissingProgramError(
+                f"{self._child.name} is QEMU {version}, which is too old", hint=f"QEMU {oldest} or later is needed"
+            )
+        if self.spec.agent:
+            reader, writer = await asyncio.open_connection(sock=ours[2], limit=AGENT_BUFFER)
+            self._stack.callback(writer.close)
+            self.agent = (reader, writer)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def _note_stubbornness(self) -> None:
+        assert self._child is not None
+        if self._child.ignored_sigterm:
+            _log.warning("%s did not end when it was asked to, and was killed", self._child.name)
+
+    # Watching
+
+    async def _watch_exit(self, child: Child) -> None:
+        status = await child.wait()
+        assert self._console is not None
+        self._console.drain()
+        reason = next((str(data.get("reason")) for name, data in reversed(self.events) if name == "SHUTDOWN"), None)
+        if status == 0 and reason == "guest-reset":
+            self._trouble.report("the guest reset the machine")
+        elif status == 0 and reason == "guest-shutdown":
+            self._trouble.report("the guest shut the machine down")
+        else:
+            self._trouble.report(f"{child.name} {describe_status(status)}")
+
+    async def _stop_watching(self) -> None:
+        assert self._watch is not None
+        self._watch.cancel()
+        await asyncio.wait({self._watch})
+
+    def watch(self, child: Child) -> None:
+        """Let the end of another process, on which the guest depends, count as trouble.
+
+        Args:
+            child: alive at least as long as this machine.
+        """
+
+        async def wait() -> None:
+            status = await child.wait()
+            said = [(f"{child.name} said", child.output)]
+            self._trouble.report(evidence(f"{child.name} {describe_status(status)}", said).message)
+
+        task = asyncio.create_task(wait())
+        self._stack.callback(task.cancel)
+
+    def _on_console_failure(self, line: str) -> None:
+        self._trouble.report(f"the guest failed: {line}")
+
+    def _on_event(self, name: str, data: Mapping[str, object]) -> None:
+        self.events.append((name, data))
+        if name == "GUEST_PANICKED":
+            assert self._console is not None
+            self._console.drain()
+            self._trouble.report("the guest's kernel panicked")
+        for wanted, future in self._event_waiters:
+            if wanted == name and not future.done():
+                future.set_result(data)
+
+    def _complete(self, sentence: str) -> GuestError:
+        """A sentence with everything that is known of the circumstances."""
+        said = []
+        if self._child is not None:
+            said.append((f"{self._child.name} said", self._child.output))
+        if self._console is not None:
+            said.append(("the last lines of the console", "\n".join(self._console.last_lines)))
+        return evidence(sentence, said)
+
+    async def attend(self, work: Awaitable[T], deadline: Deadline, doing: str) -> T:
+        """Do something that needs the machine alive.
+
+        Args:
+            work: what is awaited.
+            deadline: when it is too late.
+            doing: what it is about, as in 'time ran out while …'.
+
+        Raises:
+            GuestError: QEMU ended, the guest panicked, reset or shut down, or the deadline came; with QEMU's standard
+                error and the last lines of the console.
+        """
+        return await self._trouble.attend(work, deadline, doing)
+
+    # Commands
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """QEMU's command line."""
+        assert self._child is not None
+        return self._child.argv
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        assert self._child is not None
+        return self._child.pid
+
+    @property
+    def console(self) -> Console:
+        """The guest's console."""
+        assert self._console is not None
+        return self._console
+
+    async def execute(self, command: str, deadline: Deadline, arguments: Mapping[str, object] | None = None) -> object:
+        """Run a QMP command; see `Monitor.execute`."""
+        work = self.monitor.execute(command, deadline, arguments)
+        return await self.attend(work, deadline, f"running the QMP command '{command}'")
+
+    async def release(self, deadline: Deadline) -> None:
+        """Let the guest run."""
+        await self.execute("cont", deadline)
+
+    async def wait_for_console(self, pattern: bytes, deadline: Deadline) -> bytes:
+        """Wait until a regular expression matches what the guest writes from now on.
+
+        Returns:
+            what matched.
+        """
+        work = self.console.wait_for(pattern)
+        return (await self.attend(work, deadline, f"waiting for {pattern!r} on the console")).group()
+
+    async def next_event(self, name: str) -> Mapping[str, object]:
+        """Wait for the next QMP event of that name, however long that takes; its data."""
+        future: asyncio.Future[Mapping[str, object]] = asyncio.get_running_loop().create_future()
+        waiter = (name, future)
+        self._event_waiters.append(waiter)
+        try:
+            return await future
+        finally:
+            self._event_waiters.remove(waiter)
+
+    async def wait_for_event(self, name: str, deadline: Deadline) -> Mapping[str, object]:
+        """Wait for the next QMP event of that name; its data.
+
+        Raises:
+            GuestError: see `attend`.
+        """
+        return await self.attend(self.next_event(name), deadline, f"waiting for the event {name}")
+
+    async def wait(self) -> int:
+        """Wait until QEMU has ended by itself, however long that takes; its return code."""
+        assert self._child is not None
+        return await self._child.wait()
+
+    async def wait_for_exit(self, deadline: Deadline) -> int:
+        """Wait until QEMU has ended by itself; its return code.
+
+        Raises:
+            GuestError: it still runs at the deadline.
+        """
+        try:
+            async with deadline.timeout():
+                return await self.wait()
+        except TimeoutError:
+            raise self._complete("time ran out while waiting for the machine to end") from None
+
+    async def screenshot(self, path: str, deadline: Deadline) -> None:
+        """Write the screen as a PNG file. The machine needs a display device."""
+        await self.execute("screendump", deadline, {"filename": path, "format": "png"})
+
+    async def change_medium(self, medium: BlockMedium, deadline: Deadline) -> None:
+        """Put another medium into the drive: the tray opens and closes, the guest sees the change.
+
+        Args:
+            medium: the new one.
+            deadline: when it is too late.
+
+        Raises:
+            GuestError: the drive has no tray, or the medium cannot be opened.
+        """
+        await change_medium(self, MEDIUM_DEVICE, medium, deadline)

@@ -1,0 +1,121 @@
+"""The El Torito options as they come: which entry each of them speaks of (section G2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qemu_viso.errors import RecipeError
+from qemu_viso.tree.nodes import Directory, File, Link
+from qemu_viso.tree.tree import BootEntry
+from qemu_viso.viso.recipe import Media
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qemu_viso.errors import Place
+    from qemu_viso.tree.nodes import Node
+
+EFI = 0xEF
+
+
+class BootOptions:
+    """Entries under construction. A boot image that is not there yet is looked for again at the end."""
+
+    def __init__(self) -> None:
+        self.entries: list[BootEntry] = []
+        self._platform = 0
+        self._begin_next = True
+        self._awaited: list[tuple[BootEntry, str, Place]] = []
+        self._places: list[Place] = []
+
+    def new_entry(self) -> None:
+        """What follows describes another entry."""
+        if self.entries:
+            self._begin_next = True
+
+    def platform(self, platform: int) -> None:
+        """The platform of the entries that follow; an entry that has an image already stays what it is."""
+        self._platform = platform
+        if self.entries and not self._begin_next:
+            if self._has_image(self.entries[-1]):
+                self._begin_next = True
+            else:
+                self.entries[-1].platform = platform
+
+    def current(self, place: Place) -> BootEntry:
+        """The entry that an option speaks of, begun if need be."""
+        if self._begin_next:
+            self.entries.append(BootEntry(platform=self._platform))
+            self._places.append(place)
+            self._begin_next = False
+        return self.entries[-1]
+
+    def _has_image(self, entry: BootEntry) -> bool:
+        return entry.image is not None or any(awaited is entry for awaited, _, _ in self._awaited)
+
+    def claim(self, place: Place) -> BootEntry:
+        """The current entry, for an image.
+
+        Raises:
+            RecipeError: it has one.
+        """
+        entry = self.current(place)
+        if self._has_image(entry):
+            raise RecipeError(
+                f"boot entry {len(self.entries)} already has an image",
+                place=place,
+                hint="begin another entry with --eltorito-new-entry",
+            )
+        return entry
+
+    def name_image(self, path: str, place: Place, look_up: Callable[[str], Node | None]) -> None:
+        """`-b PATH`: now if it is there, or else at the end."""
+        entry = self.claim(place)
+        node = look_up(path)
+        if node is None:
+            self._awaited.append((entry, path, place))
+        else:
+            self._set_image(entry, node, path, place)
+
+    def efi_image(self, path: str, place: Place, look_up: Callable[[str], Node | None], *, new_entry: bool) -> None:
+        """`-e PATH` and its kin: an EFI image without emulation."""
+        if new_entry and self.entries and self._has_image(self.entries[-1]):
+            self.new_entry()
+        entry = self.claim(place)
+        entry.platform = EFI
+        entry.media = Media.NO_EMULATION
+        node = look_up(path)
+        if node is None:
+            self._awaited.append((entry, path, place))
+        else:
+            self._set_image(entry, node, path, place)
+
+    @staticmethod
+    def _set_image(entry: BootEntry, node: Node, path: str, place: Place) -> None:
+        if isinstance(node, Link):
+            raise RecipeError(f"the boot image '{path}' is a symbolic link", place=place, hint="name the file itself")
+        entry.image = node
+
+    def finish(self, look_up: Callable[[str], Node | None]) -> list[BootEntry]:
+        """The entries, all with their images.
+
+        Raises:
+            RecipeError: an image is missing.
+        """
+        for entry, path, place in self._awaited:
+            node = look_up(path)
+            if node is None:
+                raise RecipeError(
+                    f"the boot image '{path}' is not in the image",
+                    place=place,
+                    hint="add the file under that path; the path is the one in the image, not on the host",
+                )
+            self._set_image(entry, node, path, place)
+        for number, (entry, place) in enumerate(zip(self.entries, self._places, strict=True), 1):
+            if not isinstance(entry.image, File | Directory):
+                raise RecipeError(
+                    f"boot entry {number} has no image",
+                    place=place,
+                    hint="give it one with -b PATH or --eltorito-add-image SPEC",
+                )
+        return self.entries

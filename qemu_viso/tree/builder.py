@@ -1,0 +1,401 @@
+"""A recipe carried out, step by step, on a tree under construction."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from qemu_viso.errors import ConfigurationError, Place, QemuVisoError, RecipeError
+from qemu_viso.image import FileSlice, Literal
+from qemu_viso.tree import graft
+from qemu_viso.tree.attributes import AttributeRules
+from qemu_viso.tree.boot import BootOptions
+from qemu_viso.tree.nodes import ALL_NAMESPACES, Attributes, Directory, File, Namespace
+from qemu_viso.tree.origin import HostOrigin, WalkOptions
+from qemu_viso.tree.tree import BootCatalog, Tree
+from qemu_viso.viso import recipe as steps
+from qemu_viso.viso.recipe import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from qemu_viso.image import Content
+    from qemu_viso.tree.nodes import Node
+
+SYSTEM_AREA_BYTES = 16 * 2048
+MBR_CODE_BYTES = 432
+
+_NAMESPACES = {Name.ISO: Namespace.ISO, Name.JOLIET: Namespace.JOLIET, Name.UDF: Namespace.UDF}
+_DEFAULT_NAMES = (frozenset((Name.ISO, Name.JOLIET, Name.UDF)),)
+
+
+def build_tree(recipe: steps.Recipe, *, environment: Mapping[str, str] | None = None) -> Tree:
+    """Carry a recipe out.
+
+    Args:
+        recipe: what to do; relative sources are relative to the directory of `recipe.path`.
+        environment: where SOURCE_DATE_EPOCH is looked up; the process's own by default.
+
+    Raises:
+        RecipeError: a step cannot be carried out.
+        MissingInputError, AccessError, InputOutputError: a source cannot be read.
+        ConfigurationError: SOURCE_DATE_EPOCH is not a number of seconds.
+    """
+    epoch_ns = source_date_epoch(os.environ if environment is None else environment)
+    builder = Builder(recipe, epoch_ns)
+    handlers = builder.handlers()
+    for step in recipe.steps:
+        try:
+            handlers[type(step)](step)
+        except QemuVisoError as error:
+            if error.place is None:
+                error.place = step.place
+            raise
+    return builder.finish()
+
+
+def source_date_epoch(environment: Mapping[str, str]) -> int | None:
+    """SOURCE_DATE_EPOCH in nanoseconds, or None where it is not set."""
+    text = environment.get("SOURCE_DATE_EPOCH")
+    if text is None or text == "":
+        return None
+    if not re.fullmatch(r"[0-9]{1,11}", text):
+        raise ConfigurationError(
+            f"SOURCE_DATE_EPOCH is '{text}', which is not a number of seconds since 1970",
+            hint="set it as `date +%s` prints it, or unset it",
+        )
+    return int(text) * 1_000_000_000
+
+
+class Builder:
+    """The state that steps change: the tree, and the options in force."""
+
+    def __init__(self, recipe: steps.Recipe, epoch_ns: int | None) -> None:
+        stem = os.path.splitext(os.path.basename(recipe.path))[0]
+        self._recipe = recipe
+        self._epoch_ns = epoch_ns
+        self.rules = AttributeRules()
+        self.tree = Tree(stem, Directory(self.rules.new_directory(), None))
+        self.tree.warnings.extend(recipe.warnings)
+        self._walk = WalkOptions()
+        self._host = HostOrigin(os.path.dirname(recipe.path) or ".", self._walk, epoch_ns, self.tree.warnings)
+        self._names: tuple[frozenset[Name], ...] = _DEFAULT_NAMES
+        self._boot = BootOptions()
+        self._catalog: tuple[tuple[str | None, ...], tuple[frozenset[Name], ...], Place] | None = None
+        self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
+        self._anything_named = False
+
+    def handlers(self) -> dict[type[steps.Step], Callable[[Any], None]]:
+        """Which method carries out which step."""
+        boot = self._boot
+        settings = self.tree.settings
+        return {
+            steps.AddSource: self.add_source,
+            steps.Remove: self.remove,
+            steps.Rename: self.rename,
+            steps.SetNames: self.set_names,
+            steps.SetNamesFromImport: self.set_names_from_import,
+            steps.Exclude: lambda step: self._walk.exclude(step.pattern),
+            steps.Hide: self.hide,
+            steps.Sort: self.sort,
+            steps.FollowLinks: lambda _: setattr(self._walk, "follow_links", True),
+            steps.IgnoreLinks: lambda step: setattr(self._walk, "ignore_links", step.ignore),
+            steps.SetIsoLevel: lambda step: setattr(settings, "iso_level", step.level),
+            steps.LongNames: lambda _: setattr(settings, "iso_level", min(settings.iso_level, 2)),
+            steps.SetRockRidge: lambda step: setattr(settings, "rock_ridge", step.level),
+            steps.SetJoliet: lambda step: setattr(settings, "joliet", step.level),
+            steps.SetUdf: lambda step: setattr(settings, "udf", step.on),
+            steps.SetPadding: lambda step: setattr(settings, "padding", step.sectors),
+            steps.WriteTransTbl: lambda _: setattr(settings, "trans_tbl", True),
+            steps.SetText: self.set_text,
+            steps.SetVolumeSet: self.set_volume_set,
+            steps.SetAttributeStyle: lambda step: self.rules.set_style(strict=step.strict),
+            steps.ForceMode: self.force_mode,
+            steps.SetNewDirectoryMode: lambda step: setattr(self.rules, "default_directory_mode", step.mode),
+            steps.ForceOwner: lambda step: self.rules.force_owner(step.uid, step.gid),
+            steps.ChangeMode: self.change_mode,
+            steps.ChangeOwner: self.change_owner,
+            steps.BootImage: lambda step: boot.name_image(step.path, step.place, self.look_up),
+            steps.BootAddImage: self.boot_add_image,
+            steps.BootEfiImage: lambda step: boot.efi_image(
+                step.path, step.place, self.look_up, new_entry=step.new_entry
+            ),
+            steps.BootNewEntry: lambda _: boot.new_entry(),
+            steps.BootPlatform: lambda step: boot.platform(step.platform),
+            steps.BootMedia: lambda step: setattr(boot.current(step.place), "media", step.media),
+            steps.BootNotBootable: lambda step: setattr(boot.current(step.place), "bootable", False),
+            steps.BootLoadSegment: lambda step: setattr(boot.current(step.place), "load_segment", step.segment),
+            steps.BootLoadSize: lambda step: setattr(boot.current(step.place), "load_sectors", step.sectors),
+            steps.BootInfoTable: lambda step: setattr(boot.current(step.place), "info_table", True),
+            steps.BootCatalog: self.boot_catalog,
+            steps.SystemArea: self.system_area,
+            steps.IsohybridMbr: self.isohybrid_mbr,
+            steps.IsohybridGpt: lambda step: setattr(boot.current(step.place), "in_gpt", True),
+        }
+
+    # --- names ---------------------------------------------------------------------------------------------------
+
+    def _specified(
+        self, names: tuple[str | None, ...], setup: tuple[frozenset[Name], ...]
+    ) -> Iterator[tuple[str, frozenset[Namespace]]]:
+        """Each path that was given, with the namespaces it is for."""
+        by_path: dict[str, set[Namespace]] = {}
+        for path, specifier in zip(names, setup, strict=True):
+            if path is not None:
+                members = {_NAMESPACES[name] for name in specifier if name in _NAMESPACES}
+                if members:
+                    by_path.setdefault(path, set()).update(members)
+        for path, members in by_path.items():
+            yield path, frozenset(members)
+
+    def _rock_path(self, names: tuple[str | None, ...], setup: tuple[frozenset[Name], ...]) -> str | None:
+        """The Rock Ridge path where it is given apart from the ISO 9660 one."""
+        for path, specifier in zip(names, setup, strict=True):
+            if Name.ROCK in specifier and Name.ISO not in specifier:
+                return path
+        return None
+
+    def active(self) -> frozenset[Namespace]:
+        """The namespaces that the name set-up in force speaks of."""
+        return frozenset(_NAMESPACES[name] for names in self._names for name in names if name in _NAMESPACES)
+
+    def add_source(self, step: steps.AddSource) -> None:
+        """Put a source into the tree, under each of its names."""
+        self.put(self._host.node(step.source, self.rules), step.names, step.source, self._names)
+
+    def put(
+        self,
+        node: Node,
+        names: tuple[str | None, ...],
+        source: str,
+        setup: tuple[frozenset[Name], ...],
+    ) -> None:
+        """Give a node the names of a file spec."""
+        rock_path = self._rock_path(names, setup)
+        named = False
+        for path, namespaces in self._specified(names, setup):
+            self._put_at(node, path, namespaces, source, rock_path)
+            named = True
+        if not named:
+            self.tree.warnings.append(f"'{source}' has no name in the image, so it is left out")
+        self._anything_named |= named
+
+    def _put_at(
+        self, node: Node, path: str, namespaces: frozenset[Namespace], source: str, rock_path: str | None
+    ) -> None:
+        names = graft.components(path)
+        is_directory = isinstance(node, Directory)
+        if not is_directory and (path.endswith("/") or not names):
+            names.append(os.path.basename(source.rstrip("/")))
+        if is_directory and path.rsplit("/", 1)[-1] == "..":
+            raise RecipeError(f"'{path}' is not a name that a directory can have", hint="use '/=..' to mean the root")
+        if not names:
+            assert isinstance(node, Directory)
+            self._put_root(node, namespaces)
+            return
+        rock_names = graft.components(rock_path) if rock_path is not None else []
+        if Namespace.ISO not in namespaces or len(rock_names) != len(names):
+            rock_names = []
+        for directory, members in graft.directories(self.tree.root, names[:-1], namespaces, self.rules.new_directory):
+            graft.place(directory, names[-1], node, members, path)
+        for depth, rock_name in enumerate(rock_names):
+            parent = graft.find(self.tree.root, names[:depth], Namespace.ISO)
+            if isinstance(parent, Directory) and rock_name != names[depth]:
+                parent.rock_names = parent.rock_names or {}
+                parent.rock_names.setdefault(names[depth], rock_name)
+
+    def _put_root(self, node: Directory, namespaces: frozenset[Namespace]) -> None:
+        root = self.tree.root
+        if not self._anything_named and namespaces == ALL_NAMESPACES:
+            root.attributes, root.mtime_ns = node.attributes, node.mtime_ns
+        graft.merge(root, node, namespaces, "/")
+
+    def remove(self, step: steps.Remove) -> None:
+        """Take names away."""
+        removed = False
+        for path, namespaces in self._specified(step.names, self._names):
+            names = graft.components(path)
+            if not names:
+                raise RecipeError("the root directory cannot be removed")
+            removed |= graft.remove(self.tree.root, names, namespaces)
+        if step.must_exist and not removed:
+            shown = "', '".join(path for path in step.names if path is not None)
+            raise RecipeError(f"'{shown}' is not in the image, so it cannot be removed", hint="use ':remove:' instead")
+
+    def rename(self, step: steps.Rename) -> None:
+        """Move what one path leads to, to another path, in each namespace."""
+        sources = list(self._specified(step.from_names, self._names))
+        targets = list(self._specified(step.to_names, self._names))
+        for (from_path, namespaces), (to_path, _) in zip(sources, targets, strict=True):
+            names, target = graft.components(from_path), graft.components(to_path)
+            if to_path.endswith("/") and names:
+                target.append(names[-1])
+            if not names or not target:
+                raise RecipeError("the root directory cannot be renamed")
+            graft.rename(self.tree.root, names, target, namespaces)
+
+    def set_names(self, step: steps.SetNames) -> None:
+        """What the names of a file spec mean from here on."""
+        self._names = step.specifiers
+
+    def set_names_from_import(self, _: steps.SetNamesFromImport) -> None:
+        """One name for all namespaces that hold something."""
+        held = frozenset(name for name, namespace in _NAMESPACES.items() if self.tree.root.nodes(namespace))
+        if not self.tree.settings.joliet:
+            held -= {Name.JOLIET}
+        if not self.tree.settings.udf:
+            held -= {Name.UDF}
+        if not held:
+            raise RecipeError(
+                "--name-setup-from-import cannot tell the namespaces of an image that is still empty",
+                hint="put it after --import-iso",
+            )
+        self._names = (held,)
+
+    def hide(self, step: steps.Hide) -> None:
+        """Remember a pattern of names that are to be invisible in one namespace."""
+        pattern = re.compile(fnmatch.translate(step.pattern))
+        self._hidden.append((pattern, _NAMESPACES[step.name]))
+
+    def sort(self, step: steps.Sort) -> None:
+        """Read a file of lines `pattern weight`, as mkisofs has it."""
+        file = self._host.file(step.path)
+        with open(file.open(), encoding="utf-8", errors="surrogateescape") as lines:
+            for number, line in enumerate(lines, 1):
+                pattern, _, weight = line.strip().rpartition(" ")
+                if not line.strip():
+                    continue
+                if not pattern or not re.fullmatch("[+-]?[0-9]+", weight):
+                    raise RecipeError(f"'{line.strip()}' is not a path and a weight", place=Place(file.path, number, 1))
+                self.tree.weights.append((re.compile(fnmatch.translate(pattern.strip())), int(weight)))
+
+    def look_up(self, path: str) -> Node | None:
+        """What a path leads to, in the first namespace that has it."""
+        names = graft.components(path)
+        for namespace in Namespace:
+            node = graft.find(self.tree.root, names, namespace)
+            if node is not None:
+                return node
+        return None
+
+    # --- texts and attributes ------------------------------------------------------------------------------------
+
+    def set_text(self, step: steps.SetText) -> None:
+        """A descriptor's text, in the active namespaces."""
+        for namespace in self.active():
+            self.tree.settings.texts[namespace][step.field] = step.value
+
+    def set_volume_set(self, step: steps.SetVolumeSet) -> None:
+        """Size of the volume set, and the volume's number in it."""
+        settings = self.tree.settings
+        if step.size is not None:
+            settings.volume_set_size = step.size
+        if step.sequence is not None:
+            settings.volume_sequence = step.sequence
+
+    def force_mode(self, step: steps.ForceMode) -> None:
+        """Force permission bits; that needs full Rock Ridge, so it turns it on."""
+        self.rules.force_mode(step.kind, step.mode)
+        if step.mode is not None:
+            self.tree.settings.rock_ridge = 2
+
+    def _attribute_targets(self, path: str) -> list[Node]:
+        names = graft.components(path)
+        found = [graft.find(self.tree.root, names, namespace) for namespace in sorted(self.active())]
+        targets = list({id(node): node for node in found if node is not None}.values())
+        if not targets:
+            raise RecipeError(
+                f"'{path}' is not in the image, so its attributes cannot be changed",
+                hint="the option must come after the file spec that adds it",
+            )
+        return targets
+
+    def change_mode(self, step: steps.ChangeMode) -> None:
+        """`--chmod`."""
+        for node in self._attribute_targets(step.path):
+            mode = node.attributes.mode
+            for clause in step.clauses:
+                mode = clause.apply(mode, directory=isinstance(node, Directory))
+            node.attributes = node.attributes._replace(mode=mode)
+
+    def change_owner(self, step: steps.ChangeOwner) -> None:
+        """`--chown` and `--chgrp`."""
+        for node in self._attribute_targets(step.path):
+            _, uid, gid = node.attributes
+            node.attributes = Attributes(
+                node.attributes.mode,
+                uid if step.uid is None else step.uid,
+                gid if step.gid is None else step.gid,
+            )
+
+    # --- boot ----------------------------------------------------------------------------------------------------
+
+    def boot_add_image(self, step: steps.BootAddImage) -> None:
+        """Add a file, and boot from it."""
+        entry = self._boot.claim(step.place)
+        node = self._host.node(step.source, self.rules)
+        if not isinstance(node, File):
+            raise RecipeError(f"the boot image '{step.source}' is not a file")
+        self.put(node, step.names, step.source, self._names)
+        self._anything_named = True
+        entry.image = node
+
+    def boot_catalog(self, step: steps.BootCatalog) -> None:
+        """Remember the catalog's name; it gets it at the end."""
+        self._catalog = (step.names, self._names, step.place)
+
+    def system_area(self, step: steps.SystemArea) -> None:
+        """`-G`: the first 32 KiB of a file."""
+        self.tree.system_area = self._head(step.source, SYSTEM_AREA_BYTES)
+
+    def isohybrid_mbr(self, step: steps.IsohybridMbr) -> None:
+        """`-isohybrid-mbr`: boot code for a disk."""
+        self.tree.isohybrid_mbr = self._head(step.source, MBR_CODE_BYTES)
+
+    def _head(self, source: str, size: int) -> Content:
+        file = self._host.file(source)
+        if file.size == 0:
+            raise RecipeError(f"'{source}' is empty")
+        return FileSlice(file, 0, min(size, file.size))
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def finish(self) -> Tree:
+        """What remains to be done when all steps are carried out."""
+        tree = self.tree
+        tree.time_ns = self._epoch_ns if self._epoch_ns is not None else self._host.newest_ns
+        self._finish_boot()
+        if not self._anything_named and tree.boot is None:
+            raise RecipeError(
+                "the recipe puts nothing into the image",
+                place=Place(self._recipe.path, 1, 1),
+                hint="add a file spec, such as '/readme.txt=readme.txt' or '/=folder'",
+            )
+        self._hide()
+        return tree
+
+    def _finish_boot(self) -> None:
+        entries = self._boot.finish(self.look_up)
+        if not entries:
+            if self._catalog is not None:
+                raise RecipeError(
+                    "there is a boot catalog but no boot image",
+                    place=self._catalog[2],
+                    hint="give one with -b PATH or --eltorito-add-image SPEC",
+                )
+            return
+        catalog = File(Literal(b"", "boot catalog"), self.rules.new_file(), None)  # its bytes are the layout's business
+        self.tree.boot = BootCatalog(entries, catalog)
+        if self._catalog is not None:
+            names, setup, place = self._catalog
+            try:
+                self.put(catalog, names, "the boot catalog", setup)
+            except RecipeError as error:
+                error.place = error.place or place
+                raise
+
+    def _hide(self) -> None:
+        for pattern, namespace in self._hidden:
+            graft.hide(self.tree.root, pattern.match, namespace)

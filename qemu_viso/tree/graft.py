@@ -1,0 +1,234 @@
+"""Putting nodes into a tree, and taking them out: paths, implied parents, merging, removal (sections D5 to D7)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qemu_viso.errors import RecipeError
+from qemu_viso.tree.nodes import ALL_NAMESPACES, Directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from qemu_viso.tree.nodes import Attributes, Namespace, Node
+
+Group = tuple[Directory, frozenset["Namespace"]]
+"""A directory, and the namespaces in which a path leads to it."""
+
+
+def components(path: str) -> list[str]:
+    """The names on a path. Empty ones and `.` vanish; `..` goes up, and stays at the root."""
+    names: list[str] = []
+    for name in path.split("/"):
+        if name == "..":
+            del names[-1:]
+        elif name not in ("", "."):
+            names.append(name)
+    return names
+
+
+def find(root: Directory, path: Iterable[str], namespace: Namespace) -> Node | None:
+    """The node that the names on a path lead to in one namespace, or None."""
+    node: Node = root
+    for name in path:
+        if not isinstance(node, Directory):
+            return None
+        found = node.listings[namespace].find(name)
+        if found is None:
+            return None
+        node = found[1]
+    return node
+
+
+def directories(
+    root: Directory,
+    path: list[str],
+    namespaces: frozenset[Namespace],
+    new_attributes: Callable[[], Attributes],
+) -> list[Group]:
+    """The directories that a path leads to, made where they are missing.
+
+    Namespaces in which the path leads to the same directory stay together, also in what is made.
+
+    Raises:
+        RecipeError: something on the path is not a directory.
+    """
+    groups: list[Group] = [(root, namespaces)]
+    for name in path:
+        step: list[Group] = []
+        for directory, members in groups:
+            missing: set[Namespace] = set()
+            for listing, sharing in directory.groups(members):
+                found = listing.find(name)
+                if found is None:
+                    missing |= sharing
+                elif isinstance(found[1], Directory):
+                    step.append((found[1], sharing))
+                else:
+                    raise RecipeError(
+                        f"'{found[0]}' is not a directory, so '/{'/'.join(path)}' cannot be below it",
+                        hint="remove it first with ':remove:', or choose another name",
+                    )
+            if missing:
+                lacking = frozenset(missing)
+                made = Directory(new_attributes(), None, lacking)
+                for listing in directory.own_listings(lacking):
+                    listing.add(name, made)
+                step.append((made, lacking))
+        groups = _together(step)
+    return groups
+
+
+def _together(groups: list[Group]) -> list[Group]:
+    if len(groups) == 1:
+        return groups
+    joined: dict[int, Group] = {}
+    for directory, members in groups:
+        _, known = joined.get(id(directory), (directory, frozenset()))
+        joined[id(directory)] = (directory, known | members)
+    return list(joined.values())
+
+
+def place(directory: Directory, name: str, node: Node, namespaces: frozenset[Namespace], path: str) -> None:
+    """Give a node a name in a directory; a directory merges with one that has the name already.
+
+    Raises:
+        RecipeError: the name is taken; `path` tells which in the message.
+    """
+    free: set[Namespace] = set()
+    for listing, members in list(directory.groups(namespaces)):
+        found = listing.find(name)
+        if found is None:
+            free |= members
+        elif isinstance(found[1], Directory) and isinstance(node, Directory):
+            merge(found[1], node, members, path)
+        else:
+            raise taken(path, found[0], name)
+    if free:
+        for listing in directory.own_listings(frozenset(free)):
+            listing.add(name, node)
+
+
+def taken(path: str, listed: str, name: str) -> RecipeError:
+    """The sentence for a name that something else has."""
+    other = "" if listed == name else f" (as '{listed}': names that differ by case only are one name)"
+    return RecipeError(
+        f"the image already has '{path}'{other}",
+        hint=f"put '{path}=:remove:' before it to replace what is there",
+    )
+
+
+def merge(target: Directory, source: Directory, namespaces: frozenset[Namespace], path: str) -> None:
+    """Put all that is in `source`, a node that nothing else refers to, into `target`, at every depth.
+
+    Raises:
+        RecipeError: both have a name for different things. Names that differ by case only may come together out of
+            one source, but not out of two.
+    """
+    stack = [(target, source, namespaces, path)]
+    while stack:
+        into, out_of, members, at = stack.pop()
+        for _, sharing in list(into.groups(members)):
+            incoming = out_of.nodes(min(sharing))
+            listing = next(into.own_listings(sharing))
+            fresh: dict[str, Node] = {}  # names of one source are not compared with each other
+            for name, node in incoming.items():
+                found = listing.find(name) if listing.nodes else None
+                if found is None:
+                    fresh[name] = node
+                elif isinstance(found[1], Directory) and isinstance(node, Directory):
+                    stack.append((found[1], node, sharing, f"{at.rstrip('/')}/{name}"))
+                else:
+                    raise taken(f"{at.rstrip('/')}/{name}", found[0], name)
+            listing.extend(fresh)
+
+
+def remove(root: Directory, path: list[str], namespaces: Iterable[Namespace]) -> bool:
+    """Take what a path leads to out of every namespace, again and again until nothing is found (section D2).
+
+    Returns:
+        whether anything was removed.
+    """
+    removed = False
+    for namespace in sorted(namespaces):
+        while True:
+            parent = find(root, path[:-1], namespace)
+            if not isinstance(parent, Directory):
+                break
+            found = parent.listings[namespace].find(path[-1])
+            if found is None:
+                break
+            _unname(root, parent, *found)
+            removed = True
+    return removed
+
+
+def _unname(root: Directory, parent: Directory, name: str, node: Node) -> None:
+    """Remove every name of a node: those beside the one found, then, where namespaces differ, all others."""
+    left = set(ALL_NAMESPACES)
+    for listing, members in list(parent.groups(ALL_NAMESPACES)):
+        if listing.nodes.get(name) is node:
+            listing.remove(name)
+            left -= members
+    for namespace in left:
+        _unname_everywhere(root, namespace, node)
+
+
+def _unname_everywhere(root: Directory, namespace: Namespace, node: Node) -> None:
+    stack = [root]
+    seen = {id(root)}
+    while stack:
+        listing = stack.pop().listings[namespace]
+        for name in [name for name, other in listing.nodes.items() if other is node]:
+            listing.remove(name)
+        for other in listing.nodes.values():
+            if isinstance(other, Directory) and id(other) not in seen:
+                seen.add(id(other))
+                stack.append(other)
+
+
+def rename(root: Directory, old: list[str], new: list[str], namespaces: frozenset[Namespace]) -> None:
+    """Move what one path leads to, to another path, in each of the namespaces that holds anything (section D9).
+
+    Raises:
+        RecipeError: nothing to move, no directory to move it to, the name is taken, or a directory would move below
+            itself.
+    """
+    old_path, new_path = "/" + "/".join(old), "/" + "/".join(new)
+    for namespace in sorted(namespaces):
+        if not root.nodes(namespace):
+            continue
+        parent = find(root, old[:-1], namespace)
+        found = parent.listings[namespace].find(old[-1]) if isinstance(parent, Directory) else None
+        if found is None or not isinstance(parent, Directory):
+            if find(root, new, namespace) is not None:
+                continue  # moved together with a namespace that shares the listing
+            raise RecipeError(f"'{old_path}' is not in the image, so it cannot be renamed")
+        name, node = found
+        target = find(root, new[:-1], namespace)
+        if not isinstance(target, Directory):
+            raise RecipeError(f"'{new_path}' has no directory to be in", hint="add the directory first")
+        if any(find(root, new[:depth], namespace) is node for depth in range(len(new))):
+            raise RecipeError(f"'{old_path}' cannot be moved below itself")
+        taken_by = target.listings[namespace].find(new[-1])
+        if taken_by is not None and taken_by[1] is not node:
+            raise taken(new_path, taken_by[0], new[-1])
+        for listing, members in list(parent.groups(namespaces)):
+            if namespace in members and listing.nodes.get(name) is node:
+                next(parent.own_listings(members)).remove(name)
+                place(target, new[-1], node, members, new_path)
+
+
+def hide(root: Directory, matches: Callable[[str], object], namespace: Namespace) -> None:
+    """Take the names and paths that match out of one namespace; the nodes stay in the others."""
+    stack = [("", root)]
+    while stack:
+        path, directory = stack.pop()
+        hidden = [name for name in directory.nodes(namespace) if matches(name) or matches(f"{path}/{name}"[1:])]
+        if hidden:
+            listing = next(directory.own_listings(frozenset((namespace,))))
+            for name in hidden:
+                listing.remove(name)
+        for name, node in directory.nodes(namespace).items():
+            if isinstance(node, Directory):
+                stack.append((f"{path}/{name}", node))

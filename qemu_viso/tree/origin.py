@@ -1,0 +1,198 @@
+"""Where sources come from: the host's files, relative to the recipe's directory.
+
+An origin turns the text of a source into a node that nothing else refers to; putting it into the tree is the
+business of `qemu_viso.tree.graft`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Protocol
+
+from qemu_viso.errors import InputOutputError, MissingInputError, RecipeError
+from qemu_viso.sources.host import HostDirectory, HostFile, open_error, scan
+from qemu_viso.tree.nodes import Directory, File, Link
+
+if TYPE_CHECKING:
+    from qemu_viso.tree.attributes import AttributeRules
+    from qemu_viso.tree.nodes import Node
+
+
+class Origin(Protocol):
+    """Something that sources can be taken from: the host, or an image that was pushed."""
+
+    def node(self, source: str, rules: AttributeRules) -> Node:
+        """A fresh node for `source`, with all below it."""
+
+
+class WalkOptions:
+    """What happens to the things found in directories.
+
+    Attributes:
+        follow_links: symbolic links stand for what they point to.
+        ignore_links: symbolic links are left out.
+    """
+
+    def __init__(self) -> None:
+        self.follow_links = False
+        self.ignore_links = False
+        self._patterns: list[str] = []
+        self._excluded: re.Pattern[str] | None = None
+
+    def exclude(self, pattern: str) -> None:
+        """Leave out what matches a shell pattern, by its name or by its whole path."""
+        self._patterns.append(fnmatch.translate(pattern))
+        self._excluded = re.compile("|".join(self._patterns))
+
+    def excludes(self, path: str, name: str) -> bool:
+        """Is this entry to be left out?"""
+        if self._excluded is None:
+            return False
+        return bool(self._excluded.match(name) or self._excluded.match(path))
+
+
+class HostOrigin:
+    """The host's files.
+
+    Args:
+        base: the recipe's directory.
+        options: how directories are walked; shared with the builder, which changes it as the recipe goes on.
+        clamp_ns: no time of the image is later than this; None for no limit.
+        warnings: where sentences about things left out are appended.
+    """
+
+    def __init__(self, base: str, options: WalkOptions, clamp_ns: int | None, warnings: list[str]) -> None:
+        self._base = base
+        self._options = options
+        self._clamp_ns = clamp_ns
+        self._warnings = warnings
+        self._directories: dict[tuple[str, int], HostDirectory] = {}
+        self.newest_ns = 0
+
+    def resolve(self, source: str) -> tuple[str, os.stat_result]:
+        """The host path that a source means, and what is there, links followed.
+
+        A backslash separates components too, as in VirtualBox, unless a file has that very name.
+        """
+        path = os.path.join(self._base, source)
+        try:
+            return path, os.stat(path)
+        except OSError as error:
+            if "\\" in source and isinstance(error, FileNotFoundError | NotADirectoryError):
+                try:
+                    slashed = os.path.join(self._base, source.replace("\\", "/"))
+                    return slashed, os.stat(slashed)
+                except OSError:
+                    pass
+            if os.path.islink(path):
+                raise MissingInputError(
+                    f"the source '{source}' is a symbolic link to '{os.readlink(path)}', which cannot be reached"
+                ) from None
+            raise open_error(path, error) from None
+        except ValueError:
+            raise RecipeError("a source cannot hold a NUL character") from None
+
+    def node(self, source: str, rules: AttributeRules) -> Node:
+        """A file or a directory with all below it.
+
+        Raises:
+            MissingInputError, AccessError, InputOutputError: the host says no.
+            RecipeError: the source is neither a file nor a directory.
+        """
+        path, status = self.resolve(source)
+        if stat.S_ISREG(status.st_mode):
+            return self._file(path, status, rules)
+        if stat.S_ISDIR(status.st_mode):
+            return self._walk(path, status, rules)
+        raise RecipeError(
+            f"the source '{source}' is a {_kind(status.st_mode)}, and only files and directories can be in an image"
+        )
+
+    def file(self, source: str) -> HostFile:
+        """A regular file that the image is made with, rather than one that is in it."""
+        path, status = self.resolve(source)
+        if not stat.S_ISREG(status.st_mode):
+            raise RecipeError(f"'{source}' is a {_kind(status.st_mode)}, and a file is needed here")
+        return self._host_file(path, status)
+
+    def _host_file(self, path: str, status: os.stat_result) -> HostFile:
+        folder, name = os.path.split(path)
+        key = (folder, status.st_dev)
+        directory = self._directories.get(key)
+        if directory is None:
+            directory = self._directories[key] = HostDirectory(None, folder, status.st_dev)
+        return HostFile(directory, name, status.st_size, status.st_mtime_ns, status.st_ino)
+
+    def _file(self, path: str, status: os.stat_result, rules: AttributeRules) -> File:
+        return File(self._host_file(path, status), rules.of(status), self._time(status.st_mtime_ns))
+
+    def _time(self, mtime_ns: int) -> int:
+        if self._clamp_ns is not None and mtime_ns > self._clamp_ns:
+            mtime_ns = self._clamp_ns
+        if mtime_ns > self.newest_ns:
+            self.newest_ns = mtime_ns
+        return mtime_ns
+
+    def _walk(self, path: str, status: os.stat_result, rules: AttributeRules) -> Directory:
+        top = Directory(rules.of(status), self._time(status.st_mtime_ns))
+        # An inode and device for each directory above, so that a link back up is noticed.
+        stack: list[tuple[HostDirectory, Directory, tuple[tuple[int, int], ...]]] = []
+        stack.append((HostDirectory(None, path, status.st_dev), top, ((status.st_dev, status.st_ino),)))
+        while stack:
+            host, directory, above = stack.pop()
+            folder = host.path
+            nodes = directory.listings[0].nodes
+            below = []
+            for name, found in scan(folder):
+                kind = found.st_mode & 0o170000
+                if self._options.excludes(f"{folder}/{name}", name):
+                    continue
+                if kind == stat.S_IFLNK and self._options.follow_links:
+                    found = self._follow(f"{folder}/{name}")
+                    kind = found.st_mode & 0o170000
+                if kind == stat.S_IFREG:
+                    place = host if found.st_dev == host.device else HostDirectory(None, folder, found.st_dev)
+                    mtime_ns = found.st_mtime_ns
+                    data = HostFile(place, name, found.st_size, mtime_ns, found.st_ino)
+                    nodes[name] = File(data, rules.of(found), self._time(mtime_ns))
+                elif kind == stat.S_IFDIR:
+                    child = nodes[name] = Directory(rules.of(found), self._time(found.st_mtime_ns))
+                    identity = (found.st_dev, found.st_ino)
+                    if identity in above:
+                        raise RecipeError(f"the directory '{folder}/{name}' leads back to one that holds it")
+                    below.append((HostDirectory(host, name, found.st_dev), child, (*above, identity)))
+                elif kind == stat.S_IFLNK:
+                    if not self._options.ignore_links:
+                        target = os.readlink(f"{folder}/{name}")
+                        nodes[name] = Link(target, rules.of(found), self._time(found.st_mtime_ns))
+                else:
+                    self._warnings.append(f"the {_kind(found.st_mode)} '{folder}/{name}' is left out of the image")
+            stack.extend(reversed(below))
+        return top
+
+    @staticmethod
+    def _follow(path: str) -> os.stat_result:
+        try:
+            return os.stat(path)
+        except FileNotFoundError:
+            raise MissingInputError(
+                f"the source '{path}' is a symbolic link to '{os.readlink(path)}', which does not exist",
+                hint="without -f, links are kept as links",
+            ) from None
+        except OSError as error:
+            raise InputOutputError(f"the link '{path}' cannot be followed: {error.strerror}") from None
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFIFO: "FIFO",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFCHR: "character device",
+        stat.S_IFBLK: "block device",
+        stat.S_IFDIR: "directory",
+        stat.S_IFLNK: "symbolic link",
+    }
+    return kinds.get(stat.S_IFMT(mode), "special file")

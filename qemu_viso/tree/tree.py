@@ -1,0 +1,113 @@
+"""A recipe's result: what is in the image, and how the image is to be made. Nothing here knows sectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qemu_viso.tree.nodes import Directory, File, Namespace
+from qemu_viso.viso.recipe import Media, VolumeField
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterator
+
+    from qemu_viso.image import Content
+    from qemu_viso.tree.nodes import Node
+
+PADDING_SECTORS = 150
+
+
+@dataclass(slots=True)
+class BootEntry:
+    """One bootable image of the El Torito catalog (El Torito 1.0, 2.2 and 2.4).
+
+    Attributes:
+        platform: 0 x86, 1 PowerPC, 2 Mac, 0xEF EFI.
+        image: the file; a directory, which VirtualBox accepts, is an image without content.
+        load_segment: real-mode segment.
+        load_sectors: how many 512-byte sectors the firmware loads; None for "whatever suits", see `sectors`.
+    """
+
+    platform: int = 0
+    image: File | Directory | None = None
+    media: Media = Media.AUTO
+    bootable: bool = True
+    load_segment: int = 0x7C0
+    load_sectors: int | None = None
+    info_table: bool = False
+    in_gpt: bool = False
+
+
+@dataclass(slots=True)
+class BootCatalog:
+    """The El Torito boot catalog: its entries, and the file that shows it where it has a name."""
+
+    entries: list[BootEntry]
+    file: File
+
+
+@dataclass(slots=True)
+class Settings:
+    """What counts for the image as a whole: the last word of the recipe."""
+
+    iso_level: int = 3
+    rock_ridge: int = 1
+    joliet: int = 3
+    udf: bool = False
+    padding: int = PADDING_SECTORS
+    trans_tbl: bool = False
+    volume_set_size: int = 1
+    volume_sequence: int = 1
+    texts: dict[Namespace, dict[VolumeField, str]] = field(
+        default_factory=lambda: {namespace: {} for namespace in Namespace}
+    )
+
+
+@dataclass(slots=True)
+class Tree:
+    """A tree under construction, and then done.
+
+    Attributes:
+        name: the recipe's file stem, which is the default volume id and export name.
+        root: the root directory, in all namespaces.
+        time_ns: the image's own time, nanoseconds since the epoch: the newest source's mtime, or SOURCE_DATE_EPOCH.
+        system_area: what fills sectors 0 to 15, at most 32 KiB.
+        isohybrid_mbr: MBR boot code, 432 bytes or less.
+        weights: what `-sort` gave, patterns of paths: heavier files lie nearer to the start.
+        warnings: sentences about what the image cannot hold as the source has it.
+    """
+
+    name: str
+    root: Directory
+    settings: Settings = field(default_factory=Settings)
+    time_ns: int = 0
+    boot: BootCatalog | None = None
+    system_area: Content | None = None
+    isohybrid_mbr: Content | None = None
+    weights: list[tuple[re.Pattern[str], int]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def walk(self, namespace: Namespace) -> Iterator[tuple[str, Node]]:
+        """Every path but the root, with its node, in byte order of the names, a directory before what is in it."""
+        stack: list[tuple[str, Directory]] = [("", self.root)]
+        while stack:
+            path, directory = stack.pop()
+            below: list[tuple[str, Directory]] = []
+            for name, node in sorted(directory.nodes(namespace).items()):
+                yield f"{path}/{name}", node
+                if isinstance(node, Directory):
+                    below.append((f"{path}/{name}", node))
+            stack.extend(reversed(below))
+
+    @property
+    def volume_id(self) -> str:
+        """The volume id of the primary volume, as the recipe gives it or by default."""
+        return self.text(Namespace.ISO, VolumeField.VOLUME_ID)
+
+    def text(self, namespace: Namespace, which: VolumeField) -> str:
+        """A descriptor's text as asked for (not yet fitted to its field), with defaults filled in."""
+        value = self.settings.texts[namespace].get(which, "")
+        if not value and which is VolumeField.VOLUME_ID:
+            return self.name
+        return value

@@ -1,0 +1,190 @@
+"""What a guest must see, worked out from the tree: names, attributes and contents as each namespace shows them.
+
+Nothing here reads the image back: names follow the rules of Linux's isofs and udf drivers, contents come from the
+sources themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from qemu_viso.errors import UsageError
+from qemu_viso.image import FileSlice, Generated, Literal, Patched
+from qemu_viso.layout.joliet import Joliet
+from qemu_viso.layout.primary import Primary
+from qemu_viso.layout.volumes import fitted
+from qemu_viso.ondisk.susp import NM_HEAD, nm
+from qemu_viso.sources.host import HostFile
+from qemu_viso.tree.nodes import Directory, File
+from qemu_viso.tree.nodes import Namespace as TreeNamespace
+from qemu_viso.viso.recipe import VolumeField
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qemu_viso.guest.view import Kind, Namespace
+    from qemu_viso.image import Content
+    from qemu_viso.tree.nodes import Node
+    from qemu_viso.tree.tree import Tree
+
+BARE_MODE = 0o555
+"""What isofs shows for every object where there is no Rock Ridge (fs/isofs/inode.c, isofs_read_inode)."""
+LABEL_BYTES = 32
+LONGEST_ROCK_NAME = 253
+
+
+class Expected(NamedTuple):
+    """One name as a guest must see it; `size` and `content` are None for all but files."""
+
+    kind: Kind
+    size: int | None
+    mode: int
+    uid: int
+    gid: int
+    target: str | None
+    mtime: int
+    content: Content | None
+
+
+def namespaces(tree: Tree) -> tuple[Namespace, ...]:
+    """The namespaces that the image has."""
+    settings = tree.settings
+    found: list[Namespace] = ["plain"]
+    if settings.rock_ridge:
+        found.insert(0, "rock")
+    if settings.joliet:
+        found.append("joliet")
+    if settings.udf:
+        found.append("udf")
+    return tuple(found)
+
+
+def expected_view(tree: Tree, namespace: Namespace) -> dict[str, Expected]:
+    """Every path, the root included, that Linux must show of a laid out tree.
+
+    Raises:
+        UsageError: the image has no such namespace.
+    """
+    if namespace not in namespaces(tree):
+        raise UsageError(
+            f"the image has no {namespace} namespace, so no guest can see it",
+            hint=f"it has {', '.join(namespaces(tree))}",
+        )
+    view = {"/": _expected(tree, tree.root, namespace)}
+    stack: list[tuple[str, Directory]] = [("", tree.root)]
+    while stack:
+        path, directory = stack.pop()
+        for name, node in _names(tree, directory, namespace):
+            view[f"{path}/{name}"] = _expected(tree, node, namespace)
+            if isinstance(node, Directory):
+                stack.append((f"{path}/{name}", node))
+    return view
+
+
+def _names(tree: Tree, directory: Directory, namespace: Namespace) -> Iterator[tuple[str, Node]]:
+    if namespace == "rock":
+        renamed = directory.rock_names or {}
+        for name, node in directory.nodes(TreeNamespace.ISO).items():
+            yield rock_name(renamed.get(name, name)), node
+    elif namespace == "plain":
+        for identifier, _, node in Primary(tree.settings, tree.time_ns).entries(directory):
+            yield plain_name(identifier.decode()), node
+    elif namespace == "joliet":
+        for encoded, _, node in Joliet().entries(directory):
+            # get_joliet_filename drops dots at the end.
+            yield encoded.decode("utf-16-be").rstrip("."), node
+    else:
+        yield from directory.nodes(TreeNamespace.UDF).items()
+
+
+def rock_name(name: str) -> str:
+    """A Rock Ridge name as Linux shows it: of more than 253 bytes, only those in the first NM entry (rock.c)."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= LONGEST_ROCK_NAME:
+        return name
+    return os.fsdecode(nm(encoded)[0][NM_HEAD:])
+
+
+def plain_name(identifier: str) -> str:
+    """An ISO 9660 identifier as isofs shows it with map=normal: in lower case, without version and final dot."""
+    return identifier.lower().removesuffix(";1").removesuffix(".")
+
+
+def _expected(tree: Tree, node: Node, namespace: Namespace) -> Expected:
+    mode, uid, gid = node.attributes
+    if namespace in ("plain", "joliet"):
+        mode, uid, gid = BARE_MODE, 0, 0
+    mtime = (tree.time_ns if node.mtime_ns is None else node.mtime_ns) // 1_000_000_000
+    if isinstance(node, Directory):
+        return Expected("directory", None, mode, uid, gid, None, mtime, None)
+    if isinstance(node, File):
+        return Expected("file", node.data.size, mode, uid, gid, None, mtime, node.data)
+    if namespace == "plain":  # a link's record without its Rock Ridge part is that of an empty file
+        return Expected("file", 0, mode, uid, gid, None, mtime, Literal(b"", "link"))
+    return Expected("symlink", None, mode, uid, gid, shown_target(node.target), mtime, None)
+
+
+def shown_target(target: str) -> str:
+    """A link's target as it comes out of the components that RRIP 4.1.3 stores: single slashes, none at the end."""
+    parts = [part for part in target.split("/") if part]
+    return ("/" if target.startswith("/") else "") + "/".join(parts)
+
+
+def expected_label(tree: Tree, namespace: Namespace) -> str:
+    """The volume label of a namespace, without the spaces that fill its field."""
+    which = TreeNamespace.JOLIET if namespace == "joliet" else TreeNamespace.ISO
+    return fitted(tree.text(which, VolumeField.VOLUME_ID), LABEL_BYTES, which).rstrip(" ")
+
+
+def content_sha256(content: Content) -> str:
+    """The hash of what a file holds, read from its source.
+
+    Raises:
+        StaleSourceError: the source is no longer the one that was laid out.
+    """
+    digest = hashlib.sha256()
+    for part in _content_bytes(content):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _content_bytes(content: Content) -> Iterator[bytes]:
+    if isinstance(content, HostFile):
+        yield from _file_bytes(content, 0, content.size)
+    elif isinstance(content, FileSlice):
+        yield from _file_bytes(content.file, content.offset, content.size)
+    elif isinstance(content, Literal):
+        yield content.data
+    elif isinstance(content, Generated):
+        yield content.produce()
+    elif isinstance(content, Patched):
+        yield from _patched_bytes(content)
+
+
+def _patched_bytes(content: Patched) -> Iterator[bytes]:
+    position, edit = 0, content.edit.produce()
+    start, stop = content.edit_offset, content.edit_offset + len(edit)
+    for part in _content_bytes(content.base):
+        data = bytearray(part)
+        low, high = max(start, position), min(stop, position + len(part))
+        if low < high:
+            data[low - position : high - position] = edit[low - start : high - start]
+        position += len(part)
+        yield bytes(data)
+
+
+def _file_bytes(file: HostFile, offset: int, size: int) -> Iterator[bytes]:
+    descriptor = file.open()
+    try:
+        stop = offset + size
+        while offset < stop:
+            data = os.pread(descriptor, min(1 << 20, stop - offset), offset)
+            if not data:
+                break
+            offset += len(data)
+            yield data
+        file.check(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
