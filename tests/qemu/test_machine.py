@@ -100,6 +100,7 @@ def test_it_is_no_program(tmp_path: Path) -> None:
 
 
 def test_it_ignores_sigterm(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Child.__init__.__kwdefaults__ is not None
     monkeypatch.setitem(Child.__init__.__kwdefaults__, "grace", 0.05)
 
     async def run() -> int:
