@@ -123,14 +123,14 @@ class Status:
     def _sparse(self, start: int, stop: int) -> Iterator[Extent]:
         """The holes of a source. Nothing is promised by data that is called data: so no error is reported here."""
         try:
-            span = self._image.file_span(start)
+            span = self._image.span(start)
         except QemuVisoError:
             span = None
-        if span is None:
+        if span is None or span.handle is None:
             yield stop - start, _DATA
             return
-        descriptor = span.handle.descriptor
-        at, end = start - span.delta, stop - span.delta
+        descriptor = span.descriptor
+        at, end = start - span.delta, min(stop, span.stop) - span.delta
         while at < end:
             try:
                 data = os.lseek(descriptor, at, os.SEEK_DATA)
@@ -144,6 +144,8 @@ class Status:
             else:
                 yield min(hole, end) - at, _DATA
                 at = hole
+        if span.stop < stop:
+            yield stop - span.stop, _HOLE  # what rounding to 512 bytes has added
 
     def _origin(self, offset: int, stop: int) -> Iterator[Extent]:
         regions = self._image.regions
