@@ -110,20 +110,31 @@ class Image:
         Made for ranges of many small files: one that is wanted as a whole is opened, read, checked and closed, and
         no handle is kept. The errors of `read`.
         """
+        starts, contents = self.regions.starts, self.regions.contents
         found: list[bytes | memoryview] = []
-        for index, start, low, high in self._parts(offset, offset + length):
-            content = self.regions.contents[index]
-            if content is None or low >= start + content.size:
-                found.extend(_zeros(high - low))
-            elif isinstance(content, HostFile) and high - low == content.size <= WHOLE_FILE:
-                try:
-                    found.append(content.read())
-                except StaleSourceError as error:
-                    self.mark_stale(error)
-                    raise
+        stop = offset + length
+        index = bisect_right(starts, offset) - 1
+        last = len(starts) - 1
+        while offset < stop:
+            content = contents[index]
+            end = starts[index + 1] if index < last else self.size
+            if isinstance(content, HostFile) and offset == starts[index] and end <= stop and end - offset <= WHOLE_FILE:
+                found.append(self._whole(content))
+                if end - offset > content.size:
+                    found.append(_ZEROS[: end - offset - content.size])
             else:
-                found.extend(self.read_piece(piece) for piece in self.pieces(low, high - low))
+                end = min(end, stop)
+                found.extend(self.read_piece(piece) for piece in self.pieces(offset, end - offset))
+            offset = end
+            index += 1
         return found
+
+    def _whole(self, file: HostFile) -> bytes:
+        try:
+            return file.read()
+        except StaleSourceError as error:
+            self.mark_stale(error)
+            raise
 
     def _parts(self, offset: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
         """(region, its start, low, high): the range cut where regions end, and where padding begins."""
