@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import sub
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import InputOutputError, QemuVisoError
+from qemu_viso.errors import InputOutputError, QemuVisoError, StaleSourceError
 from qemu_viso.image import FilePiece, Span
 from qemu_viso.image.image import reads_as_zeros
 from qemu_viso.nbd.channel import IOV_MAX
@@ -223,8 +223,13 @@ class Session:
             self._send()
 
     def _fail(self, request: Request, error: Exception) -> None:
-        self._report(error)
+        self._note(error)
         self._out.append(self._replies.error(request[1], request[2], Error.EIO, _sentence(error)))
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, StaleSourceError):
+            self._image.mark_stale(error)
+        self._report(error)
 
     def _refused(self, request: Request) -> tuple[Error, str] | None:
         return refusal(request, self._image.size, contexts=bool(self._contexts))
@@ -332,7 +337,7 @@ class Session:
 
     def _spoil(self, request: Request, error: Exception, at: int, stop: int) -> None:
         """End a reply that has begun: zeros up to the end of its chunk, then the error."""
-        self._report(error)
+        self._note(error)
         self._send(more=True)
         if self._mode is Mode.SIMPLE:
             raise _BrokenReplyError
