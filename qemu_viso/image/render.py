@@ -127,24 +127,22 @@ class _Writer:
 
     def file(self, start: int, file: HostFile, offset: int, size: int) -> None:
         """A stretch of a host file."""
-        descriptor = file.open_unchecked()
         try:
-            if size < COPY_FROM:
-                data = os.pread(descriptor, size, offset)
-                file.check(os.fstat(descriptor))
-                self.add(start, data)
-            else:
-                self.flush()
+            if size == file.size and size < COPY_FROM:
+                self.add(start, file.read())
+                return
+            self.flush()
+            descriptor = file.open()
+            try:
                 self._copy(start, file, descriptor, offset, size)
+            finally:
+                os.close(descriptor)
         except StaleSourceError as error:
             self._image.mark_stale(error)
             raise
-        finally:
-            os.close(descriptor)
 
     def _copy(self, start: int, file: HostFile, source: int, offset: int, size: int) -> None:
-        """Copy hole by hole and data by data; the file is checked before, so that the copy ends early, and after."""
-        file.check(os.fstat(source))
+        """Copy hole by hole and data by data."""
         position, stop, shift = offset, offset + size, start - offset
         while position < stop:
             position = min(_seek(source, position, os.SEEK_DATA, stop), stop)
