@@ -308,15 +308,28 @@ class Machine:
         work = self.console.wait_for(pattern)
         return (await self.attend(work, deadline, f"waiting for {pattern!r} on the console")).group()
 
-    async def wait_for_event(self, name: str, deadline: Deadline) -> Mapping[str, object]:
-        """Wait for the next QMP event of that name; its data."""
+    async def next_event(self, name: str) -> Mapping[str, object]:
+        """Wait for the next QMP event of that name, however long that takes; its data."""
         future: asyncio.Future[Mapping[str, object]] = asyncio.get_running_loop().create_future()
         waiter = (name, future)
         self._event_waiters.append(waiter)
         try:
-            return await self.attend(future, deadline, f"waiting for the event {name}")
+            return await future
         finally:
             self._event_waiters.remove(waiter)
+
+    async def wait_for_event(self, name: str, deadline: Deadline) -> Mapping[str, object]:
+        """Wait for the next QMP event of that name; its data.
+
+        Raises:
+            GuestError: see `attend`.
+        """
+        return await self.attend(self.next_event(name), deadline, f"waiting for the event {name}")
+
+    async def wait(self) -> int:
+        """Wait until QEMU has ended by itself, however long that takes; its return code."""
+        assert self._child is not None
+        return await self._child.wait()
 
     async def wait_for_exit(self, deadline: Deadline) -> int:
         """Wait until QEMU has ended by itself; its return code.
@@ -324,10 +337,9 @@ class Machine:
         Raises:
             GuestError: it still runs at the deadline.
         """
-        assert self._child is not None
         try:
             async with deadline.timeout():
-                return await self._child.wait()
+                return await self.wait()
         except TimeoutError:
             raise self._complete("time ran out while waiting for the machine to end") from None
 

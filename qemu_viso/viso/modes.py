@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from qemu_viso.viso.recipe import ModeClause
+from qemu_viso.viso.specs import BadValueError
 
 ALL = 0o7777
 _UMASK = 0o022
@@ -25,7 +26,7 @@ def parse_mode(text: str) -> tuple[ModeClause, ...]:
     """The clauses of a mode.
 
     Raises:
-        ValueError: with what is wrong, as the end of a sentence.
+        BadValueError: with what is wrong, as the end of a sentence.
     """
     if _OCTAL.fullmatch(text):
         return (ModeClause(keep=0, add=_octal(text)),)
@@ -33,7 +34,7 @@ def parse_mode(text: str) -> tuple[ModeClause, ...]:
     for part in text.split(","):
         match = _CLAUSE.fullmatch(part)
         if match is None or (match[1] and match[4]) or not (match[2] or match[4]):
-            raise ValueError("is neither octal nor one of the symbolic modes of chmod(1)")
+            raise BadValueError("is neither octal nor one of the symbolic modes of chmod(1)")
         clauses += (_operation(match[1], m[1], m[2]) for m in _OPERATION.finditer(match[2]))
         if match[4]:
             clauses.append(_clause(match[3], _octal(match[4]), ALL, special=0))
@@ -43,7 +44,7 @@ def parse_mode(text: str) -> tuple[ModeClause, ...]:
 def _octal(digits: str) -> int:
     value = int(digits, 8) if len(digits) < 64 else ALL + 1
     if value > ALL:
-        raise ValueError("is above 07777")
+        raise BadValueError("is above 07777")
     return value
 
 
