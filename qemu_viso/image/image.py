@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from qemu_viso.errors import InputOutputError, InternalError, QemuVisoError, StaleSourceError
-from qemu_viso.image.regions import FileSlice, Generated, Literal, Patched, RegionMap
+from qemu_viso.image.regions import FileSlice, Generated, Joined, Literal, Patched, RegionMap
 from qemu_viso.sources.handles import Handle, HandleCache
 from qemu_viso.sources.host import HostFile
 
@@ -114,6 +115,18 @@ class Image:
             return FileSpan(start, start + content.size, start - content.offset, self._handle(content.file))
         if isinstance(content, Patched):
             return self._unpatched_span(content, start, offset)
+        if isinstance(content, Joined):
+            return self._part_span(content, start, offset)
+        return None
+
+    def _part_span(self, content: Joined, start: int, offset: int) -> FileSpan | None:
+        for part in content.parts:
+            stop = start + part.size
+            if start <= offset < stop:
+                if isinstance(part, FileSlice):
+                    return FileSpan(start, stop, start - part.offset, self._handle(part.file))
+                return None
+            start = stop
         return None
 
     def _unpatched_span(self, content: Patched, start: int, offset: int) -> FileSpan | None:
@@ -180,8 +193,19 @@ class Image:
             yield memoryview(content.data)[offset : offset + length]
         elif isinstance(content, FileSlice):
             yield FilePiece(self._handle(content.file), content.offset + offset, length)
+        elif isinstance(content, Joined):
+            yield from self._joined(content, offset, length)
         else:
             yield from self._patched(content, offset, length)
+
+    def _joined(self, content: Joined, offset: int, length: int) -> Iterator[Piece]:
+        for part in content.parts:
+            if offset < part.size and length:
+                take = min(length, part.size - offset)
+                yield from self._content(part, offset, take) if isinstance(part, FileSlice) else _zeros(take)
+                offset += take
+                length -= take
+            offset -= part.size
 
     def _patched(self, content: Patched, offset: int, length: int) -> Iterator[Piece]:
         stop = offset + length
@@ -242,6 +266,10 @@ class Image:
             return f"{content.directory.device}:{content.inode}:{content.size}:{content.mtime_ns}".encode()
         if isinstance(content, FileSlice):
             return self._identity(content.file) + f"+{content.offset}".encode()
+        if isinstance(content, Joined):
+            parts = (self._identity(part) if isinstance(part, FileSlice) else b"hole" for part in content.parts)
+            sizes = (f":{part.size},".encode() for part in content.parts)
+            return b"".join(itertools.chain.from_iterable(zip(parts, sizes, strict=True)))
         if isinstance(content, Literal):
             return content.data
         if isinstance(content, Patched):
