@@ -27,6 +27,11 @@ class BootEntry:
         image: the file; a directory, which VirtualBox accepts, is an image without content.
         load_segment: real-mode segment.
         load_sectors: how many 512-byte sectors the firmware loads; None for "whatever suits", see `sectors`.
+        info_table: the image wants the boot information table of ISOLINUX.
+        system_type: what a partition table in the image has as type; firmware does not look at it.
+        criteria: selection criteria type and criteria (2.4), b"" for none.
+        section_id: the id of the section that the entry is in; neighbours of one platform and id share a section.
+        grub_info: the image wants GRUB's note of where it lies.
     """
 
     platform: int = 0
@@ -37,6 +42,10 @@ class BootEntry:
     load_sectors: int | None = None
     info_table: bool = False
     in_gpt: bool = False
+    system_type: int = 1
+    criteria: bytes = b""
+    section_id: bytes = b""
+    grub_info: bool = False
 
 
 @dataclass(slots=True)
