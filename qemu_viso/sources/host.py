@@ -11,6 +11,8 @@ import stat
 
 from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, StaleSourceError
 
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
 
 class HostDirectory:
     """A directory on the host, known by its place in another one.
@@ -110,7 +112,8 @@ class HostFile:
 
 
 def open_error(path: str, error: OSError) -> MissingInputError | AccessError | InputOutputError:
-    """The sentence for a host file that cannot be opened or looked at."""
+    """The sentence for a host file that cannot be opened or looked at; control characters are shown escaped."""
+    path = path.translate(_CONTROL)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return MissingInputError(f"the source '{path}' does not exist")
     if isinstance(error, PermissionError):
