@@ -12,7 +12,7 @@ from qemu_viso.image import FileSlice, Literal
 from qemu_viso.tree import graft
 from qemu_viso.tree.attributes import AttributeRules
 from qemu_viso.tree.boot import BootOptions
-from qemu_viso.tree.nodes import ALL_NAMESPACES, Attributes, Directory, File, Namespace
+from qemu_viso.tree.nodes import ALL_NAMESPACES, Attributes, Directory, File, Link, Namespace
 from qemu_viso.tree.origin import Clock, HostOrigin, WalkOptions
 from qemu_viso.tree.tree import BootCatalog, Tree
 from qemu_viso.viso import recipe as steps
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SYSTEM_AREA_BYTES = 16 * 2048
 MBR_CODE_BYTES = 432
 MAX_PUSHES = 4
+TRANS_TBL = "TRANS.TBL"
 
 _NAMESPACES = {Name.ISO: Namespace.ISO, Name.JOLIET: Namespace.JOLIET, Name.UDF: Namespace.UDF}
 _DEFAULT_NAMES = (frozenset((Name.ISO, Name.JOLIET, Name.UDF)),)
@@ -438,7 +439,28 @@ class Builder:
                 hint="add a file spec, such as '/readme.txt=readme.txt' or '/=folder'",
             )
         self._hide()
+        self._warn_of_links()
+        if tree.settings.trans_tbl:
+            self._add_tables()
         return tree
+
+    def _warn_of_links(self) -> None:
+        if self.tree.settings.rock_ridge:
+            return
+        links = [path for path, node in self.tree.walk(Namespace.ISO) if isinstance(node, Link)]
+        if links:
+            many = f"'{links[0]}' and {len(links) - 1} more" if len(links) > 1 else f"'{links[0]}'"
+            self.tree.warnings.append(f"links need Rock Ridge, which is off: {many} are left out of the ISO 9660 tree")
+
+    def _add_tables(self) -> None:
+        """A TRANS.TBL for each directory that has none; its lines are the layout's business."""
+        attributes = self.rules.new_file()
+        found = (node for _, node in self.tree.walk(Namespace.ISO) if isinstance(node, Directory))
+        for directory in [self.tree.root, *found]:
+            if directory.listings[Namespace.ISO].find(TRANS_TBL) is None:
+                table = File(Literal(b"", TRANS_TBL), attributes, None)
+                next(directory.own_listings(frozenset((Namespace.ISO,)))).add(TRANS_TBL, table)
+                self.tree.tables.append((directory, table))
 
     def _finish_boot(self) -> None:
         entries = self._boot.finish(self.look_up)
