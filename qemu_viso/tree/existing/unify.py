@@ -89,7 +89,8 @@ class _Partners:
         if isinstance(node, Directory):
             return same if isinstance(same, Directory) else self._lookalike(node)
         if isinstance(node, File):
-            return same if isinstance(same, File) and not same.data.size else None
+            # Some writers leave an empty file in Joliet where Rock Ridge has a link.
+            return same if isinstance(same, Link) or (isinstance(same, File) and not same.data.size) else None
         return same if isinstance(same, Link) and same.target == node.target else None
 
     def _lookalike(self, node: Directory) -> Directory | None:
