@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import os
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -252,6 +250,8 @@ class Image:
 
         Equal fingerprints mean equal images, short of a host file that changed and kept its size and times.
         """
+        import hashlib  # it loads OpenSSL, which the way to the first byte does not need
+
         digest = hashlib.sha256()
         for index in range(len(self.regions)):
             region = self.regions[index]
@@ -267,9 +267,10 @@ class Image:
         if isinstance(content, FileSlice):
             return self._identity(content.file) + f"+{content.offset}".encode()
         if isinstance(content, Joined):
-            parts = (self._identity(part) if isinstance(part, FileSlice) else b"hole" for part in content.parts)
-            sizes = (f":{part.size},".encode() for part in content.parts)
-            return b"".join(itertools.chain.from_iterable(zip(parts, sizes, strict=True)))
+            return b"".join(
+                (self._identity(part) if isinstance(part, FileSlice) else b"hole") + f":{part.size},".encode()
+                for part in content.parts
+            )
         if isinstance(content, Literal):
             return content.data
         if isinstance(content, Patched):

@@ -87,7 +87,9 @@ class MachineSpec:
             agent: the descriptor of the agent's port; None without an agent.
         """
         argv = [self.platform.program, "-S", "-nodefaults", "-no-user-config", "-display", self.display]
-        argv += ["-machine", f"{self.machine},memory-backend=ram", *self.accelerator.to_argv()]
+        # Without a screen SeaBIOS is told to write to the serial port, so that what it says is seen.
+        screen = ",graphics=off" if self.display == "none" and self.platform.machine is None else ""
+        argv += ["-machine", f"{self.machine},memory-backend=ram{screen}", *self.accelerator.to_argv()]
         if self.platform.cpu is not None:
             argv += ["-cpu", self.platform.cpu]
         if self.sandbox:
