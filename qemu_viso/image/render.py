@@ -10,7 +10,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import CannotCreateError, InputOutputError, StaleSourceError
-from qemu_viso.image.regions import FileSlice
+from qemu_viso.image.regions import FileSlice, Joined
 from qemu_viso.sources.host import HostFile
 
 if TYPE_CHECKING:
@@ -79,8 +79,14 @@ def _write(image: Image, target: int, path: str, progress: Callable[[int], None]
                 writer.file(start, content, 0, content.size)
             elif isinstance(content, FileSlice):
                 writer.file(start, content.file, content.offset, content.size)
+            elif isinstance(content, Joined):
+                for part in content.parts:
+                    if isinstance(part, FileSlice):
+                        writer.file(start, part.file, part.offset, part.size)
+                    start += part.size
             elif content is not None:
-                writer.add(start, image.read(start, content.size))
+                for low in range(start, start + content.size, WINDOW):
+                    writer.add(low, image.read(low, min(WINDOW, start + content.size - low)))
         writer.flush()
         os.ftruncate(target, image.size)  # what the end lacks is a hole
     except OSError as error:

@@ -13,6 +13,7 @@ from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, S
 
 # O_NONBLOCK: what was a file may have become a FIFO, on which a plain open would wait for ever.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
 class HostDirectory:
@@ -143,7 +144,8 @@ class HostFile:
 
 
 def open_error(path: str, error: OSError) -> MissingInputError | AccessError | InputOutputError:
-    """The sentence for a host file that cannot be opened or looked at."""
+    """The sentence for a host file that cannot be opened or looked at; control characters are shown escaped."""
+    path = path.translate(_CONTROL)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return MissingInputError(f"the source '{path}' does not exist")
     if isinstance(error, PermissionError):
