@@ -1,7 +1,7 @@
 """A tree becomes an image: first all sizes, then all places, then the regions in order.
 
-Order of the sectors: system area, volume descriptors, primary directories and path tables, Joliet directories and
-path tables, boot catalog and boot images, all other files, padding.
+Order of the sectors: system area, volume descriptors, UDF structures, primary directories and path tables, Joliet
+directories and path tables, boot catalog and boot images, all other files, padding, UDF anchor.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from qemu_viso.layout import boot, volumes
 from qemu_viso.layout.hierarchy import MAX_PARENT, Hierarchy
 from qemu_viso.layout.joliet import Joliet
 from qemu_viso.layout.primary import Primary
+from qemu_viso.layout.udf import Udf, anchor
 from qemu_viso.ondisk import eltorito
 from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS, terminator
 from qemu_viso.tree.nodes import File, Namespace
@@ -45,19 +46,19 @@ class Layout:
         self._primary = Hierarchy(tree.root, Primary(tree.settings, tree.time_ns), tree.time_ns)
         self._joliet = Hierarchy(tree.root, Joliet(), tree.time_ns) if tree.settings.joliet else None
         self._hierarchies = [self._primary] if self._joliet is None else [self._primary, self._joliet]
+        self._udf = Udf(tree) if tree.settings.udf else None
 
     def image(self) -> Image:
         """All three passes."""
         self._plan()
         data_start = self._place_metadata()
         starts, end = self._place_files(data_start)
-        self._end[0] = end + self._tree.settings.padding
+        self._end[0] = end + self._tree.settings.padding + (self._udf is not None)
         if self._end[0] > 0xFFFFFFFF:
             raise RecipeError("the image would be larger than 8 TiB, which ISO 9660 cannot describe")
-        self._append_metadata(data_start)
+        self._append_metadata(data_start, end)
         self._append_files(starts, data_start, end)
-        if self._tree.settings.padding:
-            self._regions.append(end * SECTOR, self._tree.settings.padding * SECTOR, None)
+        self._append_tail(end)
         return Image(self._regions, self._tree.name)
 
     # --- sizes ---------------------------------------------------------------------------------------------------
@@ -77,6 +78,8 @@ class Layout:
                     f"{len(hierarchy.directories)} directories are more than a path table can number; "
                     "readers that rely on path tables will not find all of them"
                 )
+        if self._udf is not None:
+            self._udf.plan(self._visit)
         if tree.weights:
             self._sort(first_plain)
         tree.warnings.extend(
@@ -93,7 +96,7 @@ class Layout:
     def _sort(self, first: int) -> None:
         """Heavier files first; files of one weight keep their order."""
         weights: dict[int, int] = {}
-        for namespace in (Namespace.ISO, Namespace.JOLIET):
+        for namespace in Namespace:
             for path, node in self._tree.walk(namespace):
                 if isinstance(node, File) and id(node) not in weights:
                     host_path = getattr(node.data, "path", "")
@@ -107,6 +110,8 @@ class Layout:
     def _place_metadata(self) -> int:
         """Give descriptors, directories and path tables their sectors; the first sector of file data."""
         sector = SYSTEM_AREA_SECTORS + self._descriptors()
+        if self._udf is not None:
+            sector = self._udf.place()
         self._tables: list[tuple[int, int]] = []
         for hierarchy in self._hierarchies:
             sector = hierarchy.place_directories(sector)
@@ -143,7 +148,7 @@ class Layout:
 
     # --- regions -------------------------------------------------------------------------------------------------
 
-    def _append_metadata(self, data_start: int) -> None:
+    def _append_metadata(self, data_start: int, data_end: int) -> None:
         regions, tree = self._regions, self._tree
         regions.append(0, SYSTEM_AREA_SECTORS * SECTOR, tree.system_area)
         sector = SYSTEM_AREA_SECTORS
@@ -161,6 +166,8 @@ class Layout:
         for literal in descriptors:
             regions.append(sector * SECTOR, SECTOR, literal)
             sector += 1
+        if self._udf is not None:
+            self._udf.append(regions, data_end)
         for hierarchy, table in zip(self._hierarchies, self._tables, strict=True):
             hierarchy.append_directories(regions)
             self._append_path_tables(hierarchy, *table)
@@ -182,3 +189,15 @@ class Layout:
         self._regions.append_files(starts, contents, end * SECTOR)
         if self._regions.size != max(first, end) * SECTOR:
             raise InternalError(f"file data ends at {self._regions.size}, not at {end * SECTOR}")
+
+    def _append_tail(self, end: int) -> None:
+        """Padding, for drives that cannot read the last sectors of a disc; then UDF's second anchor.
+
+        The anchor has to lie in the last sector of the image (UDF 2.2.3), and so behind any padding.
+        """
+        padding = self._tree.settings.padding
+        if padding:
+            self._regions.append(end * SECTOR, padding * SECTOR, None)
+        if self._udf is not None:
+            sector = end + padding
+            self._regions.append(sector * SECTOR, SECTOR, Literal(anchor(sector), "UDF anchor"))
