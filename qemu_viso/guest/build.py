@@ -9,22 +9,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import CannotCreateError, ConfigurationError
 from qemu_viso.guest.cpio import CpioWriter
 from qemu_viso.guest.modules import ModuleTree
 from qemu_viso.guest.packages import Apt, unpack
+from qemu_viso.qemu.cache import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from qemu_viso.guest.definition import GuestDefinition
     from qemu_viso.guest.packages import Package
@@ -54,14 +54,6 @@ class GuestBuild:
     kernel: Path
     initrd: Path
     packages: tuple[tuple[str, str], ...]
-
-
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/qemu-viso`, or `~/.cache/qemu-viso`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    # The XDG base directory specification: a relative path is to be ignored.
-    folder = Path(base) if base and os.path.isabs(base) else Path.home() / ".cache"
-    return folder / "qemu-viso"
 
 
 def build_key(definition: GuestDefinition) -> str:
@@ -142,7 +134,7 @@ def _build(definition: GuestDefinition, cache: Path, tell: Callable[[str], None]
     begin = time.monotonic()
     guests = cache / "guests"
     with tempfile.TemporaryDirectory(prefix=f".{definition.name}-", dir=guests) as name:
-        work = Path(name)
+        work = guests / name
         packages = _fetch(definition, cache, work, tell)
         tell("building the initial RAM disk")
         result = work / "result"
@@ -196,10 +188,10 @@ def write_initrd(definition: GuestDefinition, root: Path, archive: CpioWriter) -
     Raises:
         ConfigurationError: the packages do not hold what is needed.
     """
-    modules = ModuleTree(_single(root, "lib/modules/*")).resolve(definition.modules)
+    modules = ModuleTree(_single(root, "**/lib/modules/*")).resolve(definition.modules)
     for each in ("dev", "mnt", "proc", "sys", "tmp"):
         archive.directory(each)
-    archive.file("bin/busybox", _single(root, "bin/busybox").read_bytes(), 0o755)
+    archive.file("bin/busybox", _single(root, "**/bin/busybox").read_bytes(), 0o755)
     for applet in APPLETS:
         archive.symlink(f"bin/{applet}", "busybox")
     for name, image in modules:

@@ -28,8 +28,12 @@ def kernel_of(build: GuestBuild) -> DirectKernel:
     return DirectKernel(str(build.kernel), str(build.initrd), arguments)
 
 
-def spec_for(build: GuestBuild, bus: Bus, medium: Medium, accelerator: str = "tcg") -> MachineSpec:
+def spec_for(
+    build: GuestBuild, bus: Bus, medium: Medium, accelerator: str = "tcg", *, from_medium: bool = False
+) -> MachineSpec:
     """The machine in which a guest looks at a medium.
+
+    With `from_medium` the firmware starts what is on the medium, which must be this guest, instead of QEMU its kernel.
 
     Raises:
         ConfigurationError: the guest's kernel cannot drive the bus.
@@ -40,6 +44,8 @@ def spec_for(build: GuestBuild, bus: Bus, medium: Medium, accelerator: str = "tc
             f"the guest '{definition.name}' cannot drive the bus '{bus.name}'",
             hint=f"it can drive {', '.join(definition.buses)}",
         )
+    if from_medium:
+        return machine_for(definition.platform, bus, medium, boot=True, accelerator=accelerator)
     return machine_for(definition.platform, bus, medium, kernel_of(build), accelerator=accelerator)
 
 
@@ -52,6 +58,7 @@ async def view(
     *,
     accelerator: str = "tcg",
     limit: int = CONTENT_LIMIT,
+    from_medium: bool = False,
 ) -> list[GuestView]:
     """Boot a guest once, and let it look at a medium in each namespace.
 
@@ -64,6 +71,7 @@ async def view(
         deadline: when it is too late.
         accelerator: what executes the guest's instructions.
         limit: files smaller than this, in bytes, are read and hashed.
+        from_medium: the guest's kernel and initial RAM disk are on the medium, and the firmware starts them.
 
     Returns:
         a view for each namespace, in the same order.
@@ -78,7 +86,8 @@ async def view(
         if bus.carries == "vhost-user" and not isinstance(medium, VhostUserMedium):
             daemon = await stack.enter_async_context(StorageDaemon(medium, {"vhost-user"}, deadline))
             medium = daemon.vhost_user
-        machine = await stack.enter_async_context(Machine(spec_for(build, bus, medium, accelerator), deadline))
+        spec = spec_for(build, bus, medium, accelerator, from_medium=from_medium)
+        machine = await stack.enter_async_context(Machine(spec, deadline))
         if daemon is not None:
             machine.watch(daemon.child)
         agent = Agent(machine)

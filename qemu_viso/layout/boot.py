@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qemu_viso.errors import RecipeError
 from qemu_viso.image import FileSlice, Generated, Patched
 from qemu_viso.ondisk import eltorito
+from qemu_viso.ondisk.ecma119 import SECTOR
 from qemu_viso.sources.host import HostFile
 from qemu_viso.tree.boot import EFI
 from qemu_viso.tree.nodes import File
@@ -56,8 +57,11 @@ def prepare(catalog: BootCatalog, end_of_volume: list[int]) -> None:
         end_of_volume: one number, filled in by the layout before anything is read: the sector behind the image,
             where images without content are said to lie.
     """
-    size = eltorito.ENTRY_SIZE * (1 + len(catalog.entries) + _headers(catalog.entries))
-    catalog.file.data = Generated(size, lambda: catalog_bytes(catalog.entries, end_of_volume[0]), "boot catalog")
+    used = eltorito.ENTRY_SIZE * (1 + len(catalog.entries) + _headers(catalog.entries))
+    size = -(-used // SECTOR) * SECTOR  # whole sectors, as readers of catalogs take them
+    catalog.file.data = Generated(
+        size, lambda: catalog_bytes(catalog.entries, end_of_volume[0]).ljust(size, b"\0"), "boot catalog"
+    )
     patched: set[int] = set()
     for entry in catalog.entries:
         file = entry.image

@@ -14,7 +14,8 @@ from qemu_viso.ondisk.joliet import ILLEGAL, NAME_UNITS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-VERSION = ";1"
+VERSION = b";1"
+"""7.5.1: what every file identifier ends with."""
 LONG_LIMIT = 29
 """Characters of an identifier at levels 2 and 3, so that 31 with the version suffix (ECMA-119 7.5.1, 10.1)."""
 SHORT_BASE, SHORT_EXTENSION = 8, 3
@@ -27,21 +28,21 @@ _JOLIET_ILLEGAL = re.compile(f"[{re.escape(ILLEGAL)}\x00-\x1f\ud800-\udfff]")
 
 
 def iso_files(names: list[str], level: int) -> list[str]:
-    """Identifiers for files, with dot and version (7.5), unique and in the order of `names`."""
+    """Identifiers for files, with the dot but without the version (7.5), unique and in the order of `names`."""
     plain = "/".join(names).upper()
     if level > 1 and _PLAIN_FILES.fullmatch(f"{plain}/") and max(map(len, names)) <= LONG_LIMIT:
         found = plain.split("/")
         if len(set(found)) == len(found):
-            return [identifier + VERSION for identifier in found]
+            return found
     stems = _unique((_file_parts(name, level) for name in names), _file_limit(level))
-    return [f"{base}.{extension}{VERSION}" for base, extension in stems]
+    return [f"{base}.{extension}" for base, extension in stems]
 
 
 def iso_directories(names: list[str], level: int, taken: Iterable[str] = ()) -> list[str]:
     """Identifiers for directories (7.6), unique, also beside the files' identifiers `taken`."""
     limit = LONG_LIMIT + 2 if level > 1 else SHORT_BASE
-    # A file without extension differs from a directory by `.;1` only, which readers do not show.
-    bare = {identifier[: -len("." + VERSION)] for identifier in taken if identifier.endswith("." + VERSION)}
+    # A file without extension differs from a directory by its dot only, which readers do not show.
+    bare = {identifier[:-1] for identifier in taken if identifier.endswith(".")}
     plain = "/".join(names).upper()
     if _PLAIN_DIRECTORIES.fullmatch(f"{plain}/") and max(map(len, names)) <= limit:
         found = plain.split("/")

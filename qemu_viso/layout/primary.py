@@ -7,7 +7,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from qemu_viso.layout.hierarchy import DirectoryExtent, packed_size, record_count
-from qemu_viso.layout.identifiers import iso_directories, iso_files
+from qemu_viso.layout.identifiers import VERSION, iso_directories, iso_files
 from qemu_viso.layout.rock_ridge import (
     PLAIN_SIZE,
     ContinuationArea,
@@ -41,8 +41,9 @@ class Primary:
     def entries(self, directory: Directory) -> list[Entry]:
         """The entries in the order of their identifiers (9.3).
 
-        That order is the byte order: every file identifier has a dot and a version, and both sort before all
-        d-characters; a link is a file here, and is left out where Rock Ridge cannot tell its target.
+        That order is the byte order before versions are added: names are compared as if padded with spaces, and the
+        dot, which every file identifier has, sorts before all d-characters. A link is a file here; it is left out
+        where Rock Ridge cannot tell its target.
         """
         nodes = directory.nodes(Namespace.ISO)
         file_names = []
@@ -55,7 +56,14 @@ class Primary:
         files = iso_files(file_names, self.level) if file_names else []
         directories = iso_directories(directory_names, self.level, files) if directory_names else []
         order = sorted(zip(files + directories, file_names + directory_names, strict=True))
-        return [(identifier.encode(), name, nodes[name]) for identifier, name in order]
+        return [
+            (
+                identifier.encode() + VERSION if type(node := nodes[name]) is not Directory else identifier.encode(),
+                name,
+                node,
+            )
+            for identifier, name in order
+        ]
 
     def measure(self, directory: Directory, entries: list[Entry], *, is_root: bool) -> tuple[int, int]:
         """Sizes as in `Flavour.measure`."""

@@ -50,7 +50,7 @@ class Udf:
         volume_id = self._text(VolumeField.VOLUME_ID)
         kept = udf.cut(volume_id, 30)
         if kept != volume_id:
-            self._source.warnings.append(f"the volume id '{volume_id}' is cut to '{kept}' in the UDF volume")
+            self._source.warnings.append(f"the volume-id '{volume_id}' is cut to '{kept}' in the UDF volume")
 
     def place(self) -> int:
         """Give everything its place; the first sector behind the UDF structures."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from qemu_viso.qemu.process import Tail
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 REMEMBERED = 256 << 10
 LONGEST_LINE = 4096
@@ -136,10 +137,16 @@ class Console:
         finally:
             self._waiters.remove(waiter)
 
-    def mirror(self, copy: Callable[[bytes], None]) -> None:
+    @contextmanager
+    def mirrored(self, copy: Callable[[bytes], None]) -> Iterator[None]:
         """Give every byte also to `copy`, beginning with those already remembered."""
-        copy(bytes(self._tail))
+        if self.received:
+            copy(bytes(self._tail))
         self._mirrors.append(copy)
+        try:
+            yield
+        finally:
+            self._mirrors.remove(copy)
 
     async def write(self, data: bytes) -> None:
         """Type on the guest's console."""

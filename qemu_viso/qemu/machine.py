@@ -318,16 +318,20 @@ class Machine:
         finally:
             self._event_waiters.remove(waiter)
 
+    async def wait(self) -> int:
+        """Wait until QEMU has ended by itself, however long that takes; its return code."""
+        assert self._child is not None
+        return await self._child.wait()
+
     async def wait_for_exit(self, deadline: Deadline) -> int:
         """Wait until QEMU has ended by itself; its return code.
 
         Raises:
             GuestError: it still runs at the deadline.
         """
-        assert self._child is not None
         try:
             async with deadline.timeout():
-                return await self._child.wait()
+                return await self.wait()
         except TimeoutError:
             raise self._complete("time ran out while waiting for the machine to end") from None
 

@@ -42,7 +42,10 @@ LONGEST_ROCK_NAME = 253
 
 
 class Expected(NamedTuple):
-    """One name as a guest must see it; `size` and `content` are None for all but files."""
+    """One name as a guest must see it; `size` and `content` are None for all but files.
+
+    `mtime` is in seconds, `mtime_nanoseconds` its fraction: ISO 9660 tells none, UDF tells whole microseconds.
+    """
 
     kind: Kind
     size: int | None
@@ -52,6 +55,7 @@ class Expected(NamedTuple):
     target: str | None
     mtime: int
     content: Content | None
+    mtime_nanoseconds: int = 0
 
 
 def namespaces(tree: Tree) -> tuple[Namespace, ...]:
@@ -108,7 +112,7 @@ def _names(tree: Tree, directory: Directory, namespace: Namespace) -> Iterator[t
 
 
 def rock_name(name: str) -> str:
-    """A Rock Ridge name as Linux shows it: of more than 253 bytes, only the first NM entry (fs/isofs/rock.c)."""
+    """A Rock Ridge name as Linux shows it: of more than 253 bytes, only those in the first NM entry (rock.c)."""
     encoded = os.fsencode(name)
     if len(encoded) <= LONGEST_ROCK_NAME:
         return name
@@ -124,15 +128,16 @@ def _expected(tree: Tree, node: Node, namespace: Namespace) -> Expected:
     mode, uid, gid = node.attributes
     if namespace in ("plain", "joliet"):
         mode, uid, gid = BARE_MODE, 0, 0
-    mtime = (tree.time_ns if node.mtime_ns is None else node.mtime_ns) // 1_000_000_000
+    mtime, fraction = divmod(tree.time_ns if node.mtime_ns is None else node.mtime_ns, 1_000_000_000)
+    fraction = fraction // 1000 * 1000 if namespace == "udf" else 0
     if isinstance(node, Directory):
-        return Expected("directory", None, mode, uid, gid, None, mtime, None)
+        return Expected("directory", None, mode, uid, gid, None, mtime, None, fraction)
     if isinstance(node, File):
-        return Expected("file", node.data.size, mode, uid, gid, None, mtime, node.data)
+        return Expected("file", node.data.size, mode, uid, gid, None, mtime, node.data, fraction)
     if namespace == "plain":  # a link's record without its Rock Ridge part is that of an empty file
         return Expected("file", 0, mode, uid, gid, None, mtime, Literal(b"", "link"))
     target = shown_udf_target(node.target) if namespace == "udf" else shown_target(node.target)
-    return Expected("symlink", None, mode, uid, gid, target, mtime, None)
+    return Expected("symlink", None, mode, uid, gid, target, mtime, None, fraction)
 
 
 def shown_target(target: str) -> str:

@@ -31,6 +31,7 @@ async def verify(
     *,
     seconds: float = TIMEOUT_SECONDS,
     accelerator: str = "tcg",
+    from_medium: bool = False,
 ) -> list[Report]:
     """Boot a guest once, and compare what it sees in each namespace with what the recipe promises.
 
@@ -41,6 +42,7 @@ async def verify(
         namespaces: how the guest mounts the medium, one after the other.
         seconds: how long all of it may take.
         accelerator: what executes the guest's instructions.
+        from_medium: the guest's kernel is on the medium, and the machine's firmware starts it from there.
 
     Raises:
         GuestError: QEMU or the guest failed.
@@ -52,7 +54,15 @@ async def verify(
     assert isinstance(listener.address, UnixAddress)
     medium = NbdMedium(listener.address.path)
     with Server({opened.image.name: opened.image}, listener):
-        views = await view(build, BUSES[bus], medium, namespaces, Deadline.after(seconds), accelerator=accelerator)
+        views = await view(
+            build,
+            BUSES[bus],
+            medium,
+            namespaces,
+            Deadline.after(seconds),
+            accelerator=accelerator,
+            from_medium=from_medium,
+        )
     if opened.image.stale is not None:
         raise opened.image.stale
     reports = []

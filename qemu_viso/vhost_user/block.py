@@ -70,10 +70,15 @@ def configuration(size: int, queues: int) -> bytes:
 
 
 class BlockDevice:
-    """Answers requests with the bytes of `image`."""
+    """Answers requests with the bytes of `image`.
+
+    Attributes:
+        refusal: why no read is answered, if none is.
+    """
 
     def __init__(self, image: Image) -> None:
         self._image = image
+        self.refusal: str | None = None
         self._id = image.name.encode()[:_ID_SIZE].decode(errors="ignore").encode().ljust(_ID_SIZE, b"\0")
         self._told: set[str] = set()
         self._told_lock = Lock()
@@ -110,10 +115,14 @@ class BlockDevice:
     def _read(self, sector: int, length: int, buffers: list[memoryview]) -> int:
         if length % SECTOR or sector * SECTOR + length > self._image.size:
             return S_IOERR
+        if self.refusal is not None:
+            self._tell(self.refusal)
+            return S_IOERR
         try:
             read_into(self._image, sector * SECTOR, length, buffers)
         except StaleSourceError as error:
-            self._image.mark_stale(error)
+            # The image remembers the error: without its traceback, whose frames hold the guest's memory.
+            self._image.mark_stale(error.with_traceback(None))
             self._tell(str(error))
         except (QemuVisoError, OSError) as error:
             self._tell(f"sectors from {sector} on cannot be read: {error}")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from qemu_viso.errors import ConfigurationError, InternalError, PeerError
 from qemu_viso.vhost_user.block import FEATURES, BlockDevice, configuration
 from qemu_viso.vhost_user.descriptors import Descriptor
-from qemu_viso.vhost_user.inflight import InflightPart, part_size
+from qemu_viso.vhost_user.inflight import InflightPart, clear_part, part_size, sealed_image
 from qemu_viso.vhost_user.memory import AddressError, MemoryTable, map_shared
 from qemu_viso.vhost_user.messages import MAX_DESCRIPTORS, MessageError, Parser, RefusedError
 from qemu_viso.vhost_user.session import (
@@ -49,6 +49,7 @@ _ANCILLARY = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 _PAUSE_MILLISECONDS = 1000
 """Before the next connection is accepted when one could not be, for want of descriptors."""
 
+# Log records outlive what they tell of: they get sentences, not exceptions, whose frames hold descriptors and memory.
 _log = logging.getLogger(__name__)
 
 
@@ -71,12 +72,13 @@ class Device:
             raise ConfigurationError(
                 "a vhost-user-blk device needs a little-endian host", hint="serve the image over NBD instead"
             )
-        self.block = BlockDevice(image)
+        self.image = image
         self.config = configuration(image.size, MAX_QUEUES)
         self._listener = listener
         self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._connections: set[Connection] = set()
+        self._connections: list[Connection] = []  # of the accepting thread, until that has ended
         self._lock = Lock()
+        self._fingerprint: bytes | None = None
         self._accepting = Thread(target=self._accept, name="vhost-user-blk listener", daemon=True)
 
     def __enter__(self) -> Self:
@@ -88,9 +90,7 @@ class Device:
     ) -> None:
         self.stop()
         self._accepting.join()
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
+        for connection in self._connections:
             connection.end()
         self._listener.close()
         os.close(self._stop)
@@ -104,6 +104,13 @@ class Device:
     def stop(self) -> None:
         """End `serve_forever`, and accept no more connections; for signal handlers and other threads."""
         os.eventfd_write(self._stop, 1)
+
+    def fingerprint(self) -> bytes:
+        """The image's fingerprint, computed when it is first needed."""
+        with self._lock:
+            if self._fingerprint is None:
+                self._fingerprint = bytes.fromhex(self.image.fingerprint())
+            return self._fingerprint
 
     def _accept(self) -> None:
         poll = select.poll()
@@ -121,15 +128,9 @@ class Device:
                 _log.error("a connection cannot be accepted: %s", error.strerror)
                 pause.poll(_PAUSE_MILLISECONDS)
                 continue
-            connection = Connection(self, sock)
-            with self._lock:
-                self._connections.add(connection)
-            connection.start()
-
-    def forget(self, connection: Connection) -> None:
-        """A connection has ended by itself."""
-        with self._lock:
-            self._connections.discard(connection)
+            self._connections = [each for each in self._connections if each.lives]
+            self._connections.append(Connection(self, sock))
+            self._connections[-1].start()
 
 
 class Connection:
@@ -138,11 +139,17 @@ class Connection:
     def __init__(self, device: Device, sock: socket.socket) -> None:
         self._device = device
         self._socket = sock
+        self._block = BlockDevice(device.image)
         self._session = Session(FEATURES, device.config)
         self._memory = MemoryTable()
         self._inflight: tuple[Inflight, memoryview] | None = None
         self._workers: dict[int, RingWorker] = {}
         self._thread = Thread(target=self._run, name="vhost-user-blk connection", daemon=True)
+
+    @property
+    def lives(self) -> bool:
+        """Whether the front end may still say something."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         """Begin to listen to the front end."""
@@ -158,7 +165,7 @@ class Connection:
         try:
             self._converse()
         except PeerError as error:
-            _log.error("the front end was hung up on: %s", error)
+            _log.error("the front end was hung up on: %s", str(error))
         except OSError as error:
             _log.error("the connection to the front end is lost: %s", error.strerror)
         except Exception:  # noqa: BLE001 - whatever it is, the others go on
@@ -166,8 +173,14 @@ class Connection:
         finally:
             for index in list(self._workers):
                 self._stop_ring(index)
+            self._release()
             self._socket.close()
-            self._device.forget(self)
+
+    def _release(self) -> None:
+        """Let go of the guest's memory and of all descriptors."""
+        self._session = Session(FEATURES, self._device.config)
+        self._memory = MemoryTable()
+        self._inflight = None
 
     def _converse(self) -> None:
         parser = Parser()
@@ -192,7 +205,7 @@ class Connection:
             answer = self._session.refuse(message)
             if answer is None:
                 raise
-            _log.warning("the front end's %s was refused: %s", message.name, error)
+            _log.warning("the front end's %s was refused: %s", message.name, str(error))
         else:
             answer = self._session.acknowledge(message)
         if answer is not None:
@@ -205,19 +218,18 @@ class Connection:
             case ReplyBase(index):
                 self._socket.sendall(self._session.base_reply(index))
             case MapMemory(regions):
-                self._memory = MemoryTable()
                 self._memory = MemoryTable.map(regions)
+                self._session.regions = regions
             case StartRing(index):
                 self._start_ring(index)
             case StopRing(index, retire):
                 self._stop_ring(index)
-                if retire:
-                    self._retire(index)
+                if retire and self._inflight is not None and index < self._inflight[0].num_queues:
+                    clear_part(self._inflight[1], index, self._inflight[0].queue_size)
             case ShareInflight(size, data):
                 self._share(size, data)
             case UseInflight(inflight, descriptor):
-                self._inflight = None
-                self._inflight = inflight, map_shared(descriptor, inflight.mmap_offset, inflight.mmap_size)
+                self._use_inflight(inflight, descriptor)
 
     def _share(self, size: int, data: bytes) -> None:
         buffer = os.memfd_create("qemu-viso inflight", os.MFD_CLOEXEC)
@@ -227,12 +239,18 @@ class Connection:
         finally:
             os.close(buffer)
 
+    def _use_inflight(self, inflight: Inflight, descriptor: Descriptor) -> None:
+        view = map_shared(descriptor, inflight.mmap_offset, inflight.mmap_size)
+        self._inflight = inflight, view
+        known = sealed_image(view, inflight.num_queues, inflight.queue_size, self._device.fingerprint())
+        self._block.refusal = None if known else "the guest knows another image: its reads fail until it is reset"
+
     def _start_ring(self, index: int) -> None:
         ring = self._session.ring(index)
         if ring.layout is None:
             raise InternalError(f"ring {index} was to be started before it was set up")
         queue = Virtqueue(self._memory, ring.layout, self._session.features, ring.base, self._part(index))
-        worker = RingWorker(f"vhost-user-blk ring {index}", queue, self._device.block, ring.kick, ring.call, ring.error)
+        worker = RingWorker(f"vhost-user-blk ring {index}", queue, self._block, ring.kick, ring.call, ring.error)
         self._workers[index] = worker
         worker.start()
 
@@ -255,11 +273,6 @@ class Connection:
             )
         size = part_size(inflight.queue_size)
         return InflightPart(view[index * size : (index + 1) * size], inflight.queue_size)
-
-    def _retire(self, index: int) -> None:
-        part = self._part(index)
-        if part is not None:
-            part.retire()
 
 
 def _receive(sock: socket.socket, size: int) -> tuple[bytes, list[Descriptor]]:

@@ -2,7 +2,8 @@
 
 The front end keeps it while no back end runs, and hands it to the next one. There is a part for each ring, laid out as
 the protocol text says (`QueueRegionSplit`, `DescStateSplit`) and as QEMU's own back ends do: parts begin at multiples
-of 64 bytes.
+of 64 bytes. Behind them ours has a seal that says which image the guest knows: a back end that comes back with another
+one must not answer with its bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ _ALIGNMENT = 64
 _HEADER_SIZE = 16
 _STATE_SIZE = 16
 _LAYOUT_VERSION = 1
+_SEAL_MARK = b"qemuviso"
+_SEAL_SIZE = 64
 
 # The header as 16-bit words: features (4 words), version, desc_num, last_batch_head, used_idx.
 _VERSION, _DESC_NUM, _LAST_BATCH_HEAD, _USED_IDX = 4, 5, 6, 7
@@ -24,6 +27,33 @@ _COUNTER_QUAD = (_HEADER_SIZE + 8) // 8
 def part_size(queue_size: int) -> int:
     """Bytes from one ring's part to the next one's."""
     return -(-(_HEADER_SIZE + _STATE_SIZE * queue_size) // _ALIGNMENT) * _ALIGNMENT
+
+
+def record_size(num_queues: int, queue_size: int) -> int:
+    """Bytes of a whole buffer for that many rings, with the seal."""
+    return num_queues * part_size(queue_size) + _SEAL_SIZE
+
+
+def sealed_image(buffer: memoryview, num_queues: int, queue_size: int, fingerprint: bytes) -> bool:
+    """Whether the guest knows the image of this fingerprint (32 bytes), or none yet, in which case it does now.
+
+    A buffer that another back end made has no room for a seal, and nobody can tell.
+    """
+    start = num_queues * part_size(queue_size)
+    seal = buffer[start : start + _SEAL_SIZE]
+    if len(seal) < _SEAL_SIZE:
+        return True
+    mark, image = seal[: len(_SEAL_MARK)], seal[len(_SEAL_MARK) : len(_SEAL_MARK) + len(fingerprint)]
+    if mark == bytes(len(mark)):
+        image[:] = fingerprint
+        mark[:] = _SEAL_MARK  # last: without it there is no seal
+    return mark != _SEAL_MARK or image == fingerprint
+
+
+def clear_part(buffer: memoryview, index: int, queue_size: int) -> None:
+    """Forget a ring that was taken back with nothing under way: the next one at its place may begin anew."""
+    size = part_size(queue_size)
+    buffer[index * size : (index + 1) * size] = bytes(size)
 
 
 class InflightPart:
@@ -107,9 +137,3 @@ class InflightPart:
         """The used ring's index has moved to `used_index`."""
         self._bytes[_HEADER_SIZE + _STATE_SIZE * head] = 0
         self._words[_USED_IDX] = used_index
-
-    def retire(self) -> None:
-        """The ring was stopped with nothing under way: the next one, which may begin anew, finds no record of it."""
-        self._bytes[_HEADER_SIZE:] = bytes(len(self._bytes) - _HEADER_SIZE)
-        self._words[_VERSION] = 0
-        self.known = False

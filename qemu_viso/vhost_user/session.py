@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qemu_viso.vhost_user.descriptors import Event
-from qemu_viso.vhost_user.inflight import part_size
+from qemu_viso.vhost_user.inflight import part_size, record_size
 from qemu_viso.vhost_user.memory import check_regions
 from qemu_viso.vhost_user.messages import (
     NO_DESCRIPTOR,
@@ -80,7 +80,7 @@ class ShareInflight:
 
 @dataclass(frozen=True, slots=True)
 class UseInflight:
-    """Map the buffer that keeps record of requests under way."""
+    """Map the buffer in which rings that start from now on keep record of requests under way."""
 
     inflight: Inflight
     descriptor: Descriptor
@@ -88,7 +88,7 @@ class UseInflight:
 
 @dataclass(frozen=True, slots=True)
 class MapMemory:
-    """These regions are the guest's memory from now on."""
+    """Map these regions: they are the guest's memory for rings that start from now on, and `Session.regions`."""
 
     regions: tuple[tuple[MemoryRegion, Descriptor], ...]
 
@@ -148,6 +148,7 @@ class Session:
     Attributes:
         features: the virtio features that the front end accepted, and VHOST_USER_F_PROTOCOL_FEATURES.
         protocol_features: those it accepted.
+        regions: the guest's memory, as it was mapped last.
     """
 
     def __init__(self, device_features: int, config: bytes) -> None:
@@ -156,7 +157,7 @@ class Session:
         self.features = 0
         self.protocol_features = ProtocolFeature(0)
         self._rings: dict[int, Ring] = {}
-        self._regions: tuple[tuple[MemoryRegion, Descriptor], ...] = ()
+        self.regions: tuple[tuple[MemoryRegion, Descriptor], ...] = ()
 
     def handle(self, message: Message) -> list[Action]:
         """What to do about a message.
@@ -281,23 +282,21 @@ class Session:
     def _add_mem_reg(self, message: Message) -> list[Action]:
         self._need(message, ProtocolFeature.CONFIGURE_MEM_SLOTS)
         region = MemoryRegion.parse_single(message)
-        if len(self._regions) >= MAX_MEMORY_SLOTS:
+        if len(self.regions) >= MAX_MEMORY_SLOTS:
             raise RefusedError(f"there are {MAX_MEMORY_SLOTS} memory regions already")
-        return self._map((*self._regions, (region, message.one_descriptor())))
+        return self._map((*self.regions, (region, message.one_descriptor())))
 
     def _rem_mem_reg(self, message: Message) -> list[Action]:
         self._need(message, ProtocolFeature.CONFIGURE_MEM_SLOTS)
         wanted = MemoryRegion.parse_single(message)  # a descriptor that comes with it is closed unused
-        left = tuple(pair for pair in self._regions if pair[0][:3] != wanted[:3])  # the offset does not count
-        if len(left) == len(self._regions):
+        left = tuple(pair for pair in self.regions if pair[0][:3] != wanted[:3])  # the offset does not count
+        if len(left) == len(self.regions):
             raise RefusedError(f"there is no memory region at the guest address {wanted.guest_address:#x}")
         return self._map(left)
 
     def _map(self, regions: tuple[tuple[MemoryRegion, Descriptor], ...]) -> list[Action]:
-        """Rings stand still while memory changes under them."""
         check_regions([region for region, _ in regions])
-        self._regions = regions
-        return self._around(MapMemory(regions))
+        return self._renew(MapMemory(regions))
 
     # Requests under way
 
@@ -305,7 +304,7 @@ class Session:
         self._need(message, ProtocolFeature.INFLIGHT_SHMFD)
         message.expect_descriptors(0)
         wanted = _checked(Inflight.parse(message))
-        size = wanted.num_queues * part_size(wanted.queue_size)
+        size = record_size(wanted.num_queues, wanted.queue_size)
         answer = wanted._replace(mmap_size=size, mmap_offset=0).pack(len(message.payload))
         return [ShareInflight(size, encode(message.request, answer, REPLY))]
 
@@ -314,7 +313,7 @@ class Session:
         inflight = _checked(Inflight.parse(message))
         if inflight.mmap_size < inflight.num_queues * part_size(inflight.queue_size):
             raise RefusedError(f"a buffer of {inflight.mmap_size} bytes is too small for the record of {inflight}")
-        return self._around(UseInflight(inflight, message.one_descriptor()))
+        return self._renew(UseInflight(inflight, message.one_descriptor()))
 
     # Rings
 
@@ -428,10 +427,10 @@ class Session:
     def _stop_all(self, *, retire: bool = False) -> list[Action]:
         return [action for index in self._rings for action in self._stop(index, retire=retire)]
 
-    def _around(self, change: Action) -> list[Action]:
-        """Stop the rings that run, change something, start them again."""
+    def _renew(self, change: Action) -> list[Action]:
+        """Change what rings are made of, if that works, and start those that run anew."""
         stops = self._stop_all()
-        return [*stops, change, *(start for index in self._rings for start in self._start(index))]
+        return [change, *stops, *(start for index in self._rings for start in self._start(index))]
 
 
 def _expect_nothing(message: Message) -> None:

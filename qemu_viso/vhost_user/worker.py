@@ -78,7 +78,7 @@ class RingWorker:
         try:
             self._serve()
         except RingError as error:
-            _log.error("%s is broken: %s", self._thread.name, error)
+            _log.error("%s is broken: %s", self._thread.name, str(error))
         except Exception:  # noqa: BLE001 - the front end must hear of it
             _log.exception("%s cannot be served", self._thread.name)
         else:

@@ -11,7 +11,7 @@ from qemu_viso.viso.options import BY_SPELLING, Option
 from qemu_viso.viso.specs import BadValueError
 
 _NAME = re.compile(r"[^=:]*+")
-_LOOKS_LONG = re.compile(r"-[a-z][a-z0-9-]{4,40}")
+_LOOKS_LONG = re.compile(r"-[a-z][a-z0-9-]{3,40}")
 _LONG = [spelling for spelling in BY_SPELLING if len(spelling) > 2]
 _FILE_HINT = "a file whose name begins with a dash is written ./-name, or after the word --"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from qemu_viso.viso.recipe import ModeClause
+from qemu_viso.viso.specs import BadValueError
 
 ALL = 0o7777
 _UMASK = 0o022
@@ -16,8 +17,8 @@ _SPECIAL = 0o6000
 _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007, "a": ALL}
 _BITS = {"r": 0o444, "w": 0o222, "x": 0o111, "s": _SPECIAL, "t": 0o1000, "X": 0}
 _OCTAL = re.compile(r"[0-7]+")
-_OCTAL_OPERATION = re.compile(r"([-+=])([0-7]+)")
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
+# Octal digits end a clause, and only one that names nobody may have them.
+_CLAUSE = re.compile(r"([ugoa]*+)((?:[-+=](?:[ugo]|[rwxXst]*+)(?![0-7]))*+)(?:([-+=])([0-7]++))?")
 _OPERATION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 
 
@@ -25,25 +26,25 @@ def parse_mode(text: str) -> tuple[ModeClause, ...]:
     """The clauses of a mode.
 
     Raises:
-        ValueError: with what is wrong, as the end of a sentence.
+        BadValueError: with what is wrong, as the end of a sentence.
     """
     if _OCTAL.fullmatch(text):
         return (ModeClause(keep=0, add=_octal(text)),)
     clauses: list[ModeClause] = []
     for part in text.split(","):
-        if octal := _OCTAL_OPERATION.fullmatch(part):
-            clauses.append(_clause(octal[1], _octal(octal[2]), ALL, special=0))
-        elif symbolic := _CLAUSE.fullmatch(part):
-            clauses += (_operation(symbolic[1], m[1], m[2]) for m in _OPERATION.finditer(symbolic[2]))
-        else:
-            raise ValueError("is neither octal nor one of the symbolic modes of chmod(1)")
+        match = _CLAUSE.fullmatch(part)
+        if match is None or (match[1] and match[4]) or not (match[2] or match[4]):
+            raise BadValueError("is neither octal nor one of the symbolic modes of chmod(1)")
+        clauses += (_operation(match[1], m[1], m[2]) for m in _OPERATION.finditer(match[2]))
+        if match[4]:
+            clauses.append(_clause(match[3], _octal(match[4]), ALL, special=0))
     return tuple(clauses)
 
 
 def _octal(digits: str) -> int:
     value = int(digits, 8) if len(digits) < 64 else ALL + 1
     if value > ALL:
-        raise ValueError("is above 07777")
+        raise BadValueError("is above 07777")
     return value
 
 

@@ -86,8 +86,8 @@ def _mode_and_path(word: str, _names: int) -> tuple[tuple[ModeClause, ...], str]
     mode, path = _split_path(word, "MODE")
     try:
         return modes.parse_mode(mode), path
-    except ValueError as error:
-        raise BadValueError(f"has a mode that {error}", "for instance 0644, a+rx or u=rwX,go-w") from None
+    except BadValueError as error:
+        raise BadValueError(f"has a mode that {error.wrong}", "for instance 0644, a+rx or u=rwX,go-w") from None
 
 
 def _id_and_path(word: str, _names: int) -> tuple[int, str]:

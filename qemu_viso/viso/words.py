@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LONGEST_WORD = 0x40000
 
 _END = r"(?![^ \t\r\n])"
-_COMMENT = r"(?<![^\n])#[^\n]*+|"
+_COMMENT = r"(?<![^\n])(#[^\n]*+)|"
 
 _DOUBLE = r'"(?:[^"\\]++|\\[\s\S])*+\\?(?:"|\Z)'
 _BOURNE_WORDS = (
@@ -38,11 +38,11 @@ _MS_WORDS = (
     rf'([^ \t\r\n"]++){_END}|"([^"\\]*+)"{_END}'
     rf'|((?:[^ \t\r\n"\\]++|{_RUNS}|"(?:[^"\\]++|{_RUNS}|"")*+(?:"|\Z))++)'
 )
+# Every match takes the separators before a word with it: a search that tried each of them would be slow.
 _SPLITTERS = {
-    (Quoting.BOURNE, False): re.compile(_BOURNE_WORDS),
-    (Quoting.BOURNE, True): re.compile(_COMMENT + _BOURNE_WORDS),
-    (Quoting.MS_CRT, False): re.compile(_MS_WORDS),
-    (Quoting.MS_CRT, True): re.compile(_COMMENT + _MS_WORDS),
+    (quoting, comments): re.compile(rf"[ \t\r\n]*+(?:{_COMMENT if comments else ''}{words}|\Z)")
+    for quoting, words in ((Quoting.BOURNE, _BOURNE_WORDS), (Quoting.MS_CRT, _MS_WORDS))
+    for comments in (False, True)
 }
 
 _BOURNE_PIECES = re.compile(
@@ -82,18 +82,24 @@ def split(
     oddities = Oddities() if oddities is None else oddities
     unquote = _unquote_bourne if quoting is Quoting.BOURNE else _unquote_ms
     start = _first_comment(source.text, oddities) if comments else 0
-    complicated = 4 if quoting is Quoting.BOURNE else 3
+    plain = 2 if comments else 1
+    complicated = plain + (3 if quoting is Quoting.BOURNE else 2)
     for match in _SPLITTERS[quoting, comments].finditer(source.text, start):
         index = match.lastindex
         if index is None:
-            oddities.comments.append(match.start())
-        elif index == complicated:
-            raw = match[0]
-            if len(raw) > LONGEST_WORD:
-                raise _overlong(source, match.start(), len(raw))
-            yield unquote(raw, match.start(), oddities), match.start()
+            return
+        offset = match.start(index)
+        if index == plain:
+            yield match[index], offset
+        elif index < plain:
+            oddities.comments.append(offset)
+        elif index < complicated:
+            yield match[index], offset - 1
         else:
-            yield match[index], match.start()
+            raw = match[index]
+            if len(raw) > LONGEST_WORD:
+                raise _overlong(source, offset, len(raw))
+            yield unquote(raw, offset, oddities), offset
 
 
 def _overlong(source: Source, offset: int, length: int) -> RecipeError:

@@ -17,6 +17,7 @@
 # Instead of either: FAIL id text LF
 
 export PATH=/bin
+set -o pipefail
 
 say() { echo "qemu-viso: $*" >/dev/console; }
 
@@ -95,6 +96,11 @@ describe_volume() {
     cat /tmp/volume >&3
 }
 
+# Every write to the port is a round trip to the host: what comes in small pieces is gathered into large ones.
+gather() { dd bs=65536 iflag=fullblock 2>/dev/null >&3; }
+
+archive() { xargs -0 -r tar -c -f - 2>>/tmp/errors; }
+
 view() { # id device namespace limit
     mount_medium "$1" "$2" "$3" || return
     cd /mnt || { fail "$1" 'the file system cannot be entered'; return; }
@@ -104,11 +110,17 @@ view() { # id device namespace limit
     found=$?
     cat /tmp/paths >&3
     printf '\0' >&3
-    xargs -0 stat -c '%f %s %u %g %h %t %T %Y %y' </tmp/paths >&3 2>>/tmp/errors
+    # From a pipe: busybox's xargs forks without exec, and a child that exits would rewind a file under its parent.
+    cat /tmp/paths | xargs -0 stat -c '%f %s %u %g %h %t %T %Y %y' 2>>/tmp/errors | gather
     stated=$?
-    find . \( -type l -o -type f -size "-$4c" \) -print0 >/tmp/contents
-    xargs -0 -r tar -c -f - </tmp/contents >&3 2>>/tmp/errors
+    small=65536
+    [ "$4" -ge $small ] || small=$4
+    find . \( -type l -o -type f -size "-${small}c" \) -print0 | archive | gather
     archived=$?
+    if [ "$4" -gt $small ]; then
+        find . -type f -size "+$((small - 1))c" -size "-$4c" -print0 | archive >&3
+        archived=$((archived + $?))
+    fi
     # An archive that broke off leaves the host waiting for the rest of a file: tell it by the console.
     [ $archived = 0 ] || say "failed $1: $(tail -n 1 /tmp/errors)"
     echo "END $1 $(tr -cd '\0' </tmp/paths | wc -c) $found $stated $archived" >&3

@@ -64,6 +64,8 @@ def read_descriptors(source: Source) -> DescriptorSet:
     for sector in range(16, 16 + 64):
         where = f"volume descriptor in sector {sector}"
         data = source.peek(sector * SECTOR, SECTOR)
+        if sector == 16 and data[1:6] == b"BEA01":
+            return DescriptorSet(None, None, None, sector)  # UDF alone, without a bridge
         if len(data) < SECTOR or data[1:6] != b"CD001":
             findings.add("ECMA-119 8.1.2", "the standard identifier is not CD001, before any terminator", where)
             return DescriptorSet(primary, joliet, boot, sector)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from tests.judges.reader.descriptors import read_descriptors
 from tests.judges.reader.directory import read_tree
 from tests.judges.reader.eltorito import BootCatalog, read_catalog
+from tests.judges.reader.hybrid import Disk, read_disk
 from tests.judges.reader.iso9660 import IsoRules, check_path_tables, primary_volume
 from tests.judges.reader.joliet import JolietRules, joliet_volume
 from tests.judges.reader.model import SECTOR, Content, Finding, Read, Source, Volume
 from tests.judges.reader.rocktree import rock_volume
+from tests.judges.reader.udf import udf_volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,7 @@ class Image:
     Attributes:
         primary: ISO identifiers, as recorded.
         rock: Rock Ridge; its `identifiers["extension"]` is empty for the limited form without an ER entry.
+        disk: MBR and GPT partitions.
         system_area: the first 32,768 bytes.
         findings: every violation of a standard that was met.
     """
@@ -35,7 +38,9 @@ class Image:
     primary: Volume | None
     rock: Volume | None
     joliet: Volume | None
+    udf: Volume | None
     boot: BootCatalog | None
+    disk: Disk | None
     system_area: bytes
     findings: tuple[Finding, ...]
 
@@ -67,11 +72,15 @@ def inspect(read: Read, size: int, *, level: int = 3) -> Image:
         directories = read_tree(source, found, wide_rules)
         joliet = joliet_volume(source, found, directories, wide_rules)
         check_path_tables(source, found, directories, lambda identifier: identifier)
-    volumes = [volume for volume in (primary, joliet) if volume is not None]
+    udf = udf_volume(source)
+    volumes = [volume for volume in (primary, joliet, udf) if volume is not None]
     if descriptors.boot_record is not None:
         boot = read_catalog(source, descriptors.boot_record, _files(volumes), 16)
+    disk = read_disk(source, boot)
     source.space.check(source.findings)
-    return Image(size, primary, rock, joliet, boot, source.peek(0, 16 * SECTOR), tuple(source.findings.items))
+    return Image(
+        size, primary, rock, joliet, udf, boot, disk, source.peek(0, 16 * SECTOR), tuple(source.findings.items)
+    )
 
 
 def _files(volumes: list[Volume]) -> dict[int, Content]:

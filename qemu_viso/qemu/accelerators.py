@@ -1,0 +1,148 @@
+"""Which accelerator to trust: the one that has run a guest, not the one whose device node is there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qemu_viso.errors import GuestError
+from qemu_viso.qemu.cache import cache_folder
+from qemu_viso.qemu.probe import GOOD_STATUS, firmware
+from qemu_viso.qemu.process import Child, describe_status, find_program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qemu_viso.qemu.platforms import Platform
+
+# Under TCG the probe takes 0.1 to 0.3 s, on two busy cores.
+PROBE_SECONDS = 3.0
+# Best first; TCG is what remains.
+CANDIDATES = ("kvm", "tcg")
+KVM = "/dev/kvm"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of probing an accelerator.
+
+    Attributes:
+        accelerator: its name.
+        works: whether the probe guest ended well within the deadline.
+        seconds: how long it took.
+        reason: why it does not work; empty if it does.
+        sandbox: whether QEMU ran confined by seccomp.
+    """
+
+    accelerator: str
+    works: bool
+    seconds: float
+    reason: str = ""
+    sandbox: bool = True
+
+
+async def probe(accelerator: str, *, program: str = "qemu-system-x86_64", sandbox: bool = True) -> Verdict:
+    """Run the probe guest.
+
+    Raises:
+        MissingProgramError: QEMU is not installed.
+    """
+    if accelerator == "kvm" and not os.access(KVM, os.R_OK | os.W_OK):
+        reason = f"{KVM} may not be opened" if os.access(KVM, os.F_OK) else f"there is no {KVM}"
+        return Verdict(accelerator, works=False, seconds=0.0, reason=reason, sandbox=sandbox)
+    with tempfile.NamedTemporaryFile(prefix="qemu-viso-probe-") as rom:
+        rom.write(firmware())
+        rom.flush()
+        argv = [
+            program, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "pc", "-m", "4",
+            "-accel", accelerator, "-bios", rom.name, "-device", "isa-debug-exit,iobase=0x501",
+        ]  # fmt: skip
+        if sandbox:
+            argv += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
+        begin = time.monotonic()
+        async with Child(argv) as child:
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    status = await child.wait()
+                reason = "" if status == GOOD_STATUS else f"the probe guest failed: QEMU {describe_status(status)}"
+            except TimeoutError:
+                reason = f"the probe guest was not done after {PROBE_SECONDS:g} s"
+            seconds = time.monotonic() - begin
+        if reason and sandbox and ("sandbox" in child.output or "seccomp" in child.output):
+            return await probe(accelerator, program=program, sandbox=False)
+        if reason and child.output:
+            # The first line names the cause; what follows is registers.
+            lines = [line for line in child.output.splitlines() if "warning" not in line]
+            reason = f"{reason} ({lines[0]})" if lines else reason
+    return Verdict(accelerator, works=not reason, seconds=round(seconds, 3), reason=reason, sandbox=sandbox)
+
+
+async def verdicts(cache: Path | None = None, *, program: str = "qemu-system-x86_64") -> list[Verdict]:
+    """The verdict on every accelerator, best first; probed once for each boot of the host and version of QEMU.
+
+    Args:
+        cache: the cache folder; the user's if not given.
+        program: QEMU's program.
+
+    Raises:
+        MissingProgramError: QEMU is not installed.
+    """
+    file = (cache or cache_folder()) / "accelerators.json"
+    key = _key(find_program(program))
+    known = _read(file, key)
+    if known is None:
+        known = [await probe(each, program=program) for each in CANDIDATES]
+        _write(file, key, known)
+    return known
+
+
+def best(found: Sequence[Verdict], platform: Platform) -> Verdict:
+    """The accelerator to use for a platform.
+
+    Hardware accelerators run guests of the host's own architecture only, and the probe speaks for x86.
+
+    Raises:
+        GuestError: not even TCG works.
+    """
+    for verdict in found:
+        if verdict.works and (verdict.accelerator == "tcg" or platform.program == "qemu-system-x86_64"):
+            return verdict
+    reasons = "; ".join(f"{each.accelerator}: {each.reason}" for each in found)
+    raise GuestError(f"QEMU can run no guest on this host ({reasons})")
+
+
+def _key(program: str) -> str:
+    """What a verdict holds for: this boot of the host, and this file of QEMU."""
+    try:
+        boot = _BOOT_ID.read_text().strip()
+    except OSError:
+        boot = "unknown"
+    status = os.stat(program)
+    return f"{boot} {os.getuid()} {program} {status.st_size} {status.st_mtime_ns}"
+
+
+def _read(file: Path, key: str) -> list[Verdict] | None:
+    try:
+        content = json.loads(file.read_bytes())
+        return [Verdict(**each) for each in content["verdicts"]] if content["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(file: Path, key: str, found: list[Verdict]) -> None:
+    """Keep the verdicts; a cache that cannot be written costs only time."""
+    content = json.dumps({"key": key, "verdicts": [asdict(each) for each in found]}, indent=1)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=".accelerators-", delete=False) as new:
+            new.write(content)
+        os.replace(new.name, file)
+    except OSError:
+        return

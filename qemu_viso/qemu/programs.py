@@ -1,0 +1,65 @@
+"""The programs that the project starts: where they are, how old they are, which package has them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+ASK_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that may have to be there.
+
+    Attributes:
+        name: as it is started.
+        package: the Debian package that has it.
+        needed_for: what does not work without it.
+        required: whether verification by the usual guest needs it.
+    """
+
+    name: str
+    package: str
+    needed_for: str
+    required: bool
+
+
+PROGRAMS = (
+    Program("qemu-system-x86_64", "qemu-system-x86", "booting x86 guests", required=True),
+    Program("qemu-storage-daemon", "qemu-system-common", "vhost-user-blk through QEMU's daemon", required=True),
+    Program("apt-get", "apt", "building guests", required=True),
+    Program("dpkg-deb", "dpkg", "building guests", required=True),
+    Program("qemu-img", "qemu-utils", "tests", required=False),
+    Program("nbdcopy", "libnbd-bin", "tests", required=False),
+    Program("nbdsh", "python3-libnbd", "tests", required=False),
+    Program("xorriso", "xorriso", "tests", required=False),
+    Program("nbdkit", "nbdkit", "benchmarks", required=False),
+    Program("fio", "fio", "benchmarks", required=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of a program: its path and version, each None if there is none."""
+
+    program: Program
+    path: str | None
+    version: str | None
+
+
+def look_for(program: Program) -> Found:
+    """Look a program up on PATH, and ask it for its version."""
+    path = shutil.which(program.name)
+    if path is None:
+        return Found(program, None, None)
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, errors="replace", timeout=ASK_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return Found(program, path, None)
+    match = re.search(r"\d+(?:\.\d+)+", done.stdout + done.stderr)
+    return Found(program, path, match.group() if match else None)

@@ -1,0 +1,96 @@
+"""A person at the guest's console: the terminal's keys go to the guest, the guest's output comes to the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import stat
+import termios
+import tty
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qemu_viso.qemu.machine import Machine
+
+# Ctrl-], as telnet and virsh have it.
+ESCAPE = 0x1D
+
+
+async def attach(machine: Machine, *, keys: int = 0, screen: int = 1) -> int | None:
+    """Connect a terminal with the machine's console until one of them has had enough.
+
+    Args:
+        machine: its console; the machine is best released after this has begun.
+        keys: descriptor from which keys are read. A terminal is set to raw mode meanwhile. What is neither a
+            terminal nor a pipe or socket is not read.
+        screen: descriptor to which the console is written.
+
+    Returns:
+        QEMU's return code if the machine ended by itself; None if the person pressed Ctrl-] to leave.
+    """
+    loop = asyncio.get_running_loop()
+    typed: asyncio.Queue[bytes] = asyncio.Queue()
+    with _raw(keys), machine.console.mirrored(lambda data: _write(screen, data)):
+        readable = _can_wait(keys)
+
+        def on_keys() -> None:
+            data = os.read(keys, 4096)
+            if not data:
+                loop.remove_reader(keys)
+            typed.put_nowait(data)
+
+        if readable:
+            loop.add_reader(keys, on_keys)
+        exit_, leave = asyncio.create_task(machine.wait()), asyncio.create_task(_forward(machine, typed))
+        try:
+            await asyncio.wait({exit_, leave}, return_when=asyncio.FIRST_COMPLETED)
+            return exit_.result() if exit_.done() else None
+        finally:
+            if readable:
+                loop.remove_reader(keys)
+            for task in (exit_, leave):
+                task.cancel()
+            await asyncio.gather(exit_, leave, return_exceptions=True)
+
+
+async def _forward(machine: Machine, typed: asyncio.Queue[bytes]) -> None:
+    """Type into the console until Ctrl-] is among the keys."""
+    while True:
+        data = await typed.get()
+        keys, escape, _ = data.partition(bytes([ESCAPE]))
+        with contextlib.suppress(ConnectionError):
+            await machine.console.write(keys)
+        if escape:
+            return
+        if not data:
+            # The end of the input is not the end of the session: the output may still be wanted.
+            await asyncio.get_running_loop().create_future()
+
+
+def _can_wait(descriptor: int) -> bool:
+    """Whether the descriptor tells when it can be read: regular files and /dev/null do not."""
+    mode = os.fstat(descriptor).st_mode
+    return os.isatty(descriptor) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _write(screen: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(screen, view) :]
+
+
+@contextlib.contextmanager
+def _raw(keys: int) -> Iterator[None]:
+    """Raw mode for a terminal, and its old mode afterwards."""
+    if not os.isatty(keys):
+        yield
+        return
+    before = termios.tcgetattr(keys)
+    tty.setraw(keys, termios.TCSANOW)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(keys, termios.TCSADRAIN, before)

@@ -1,0 +1,190 @@
+"""The command line, as a process: what is printed where, and with which status."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.recipes import MARKER, write_files, write_recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NEEDS_LIBNBD = pytest.mark.skipif(shutil.which("nbdcopy") is None, reason="nbdcopy is not installed")
+
+
+def qemu_viso(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "qemu_viso", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    write_files(tmp_path, {"in/hello.txt": b"hello\n", "in/sub/größe.bin": os.urandom(300_000), "in/empty": b""})
+    os.symlink("hello.txt", tmp_path / "in" / "link")
+    return write_recipe(tmp_path, "--volume-id=SAMPLE --rock-ridge", "/=in")
+
+
+def test_info(recipe: str) -> None:
+    done = qemu_viso("info", "--json", recipe)
+    assert (done.returncode, done.stderr) == (0, "")
+    content = json.loads(done.stdout)
+    assert content["schema"] == 1
+    assert content["volume_id"] == "SAMPLE"
+    assert content["namespaces"] == ["rock", "plain", "joliet"]
+    assert (content["files"], content["directories"], content["links"]) == (3, 2, 1)
+    assert content["file_bytes"] == 300_006
+    text = qemu_viso("info", recipe).stdout
+    assert "SAMPLE" in text
+    assert content["fingerprint"] in text
+
+
+@pytest.mark.parametrize(
+    ("namespace", "paths"),
+    [
+        ("rock", ["/", "/empty", "/hello.txt", "/link", "/sub", "/sub/größe.bin"]),
+        ("joliet", ["/", "/empty", "/hello.txt", "/sub", "/sub/größe.bin"]),
+        ("plain", ["/", "/empty", "/hello.txt", "/link", "/sub", "/sub/gr__e.bin"]),
+    ],
+)
+def test_ls(recipe: str, namespace: str, paths: list[str]) -> None:
+    done = qemu_viso("ls", "--json", "--namespace", namespace, recipe)
+    if namespace == "plain":
+        paths = [path.replace("gr__e", "gr_sse") for path in paths]  # upper case of ß is SS
+    assert list(json.loads(done.stdout)["entries"]) == paths
+    lines = qemu_viso("ls", "--namespace", namespace, recipe).stdout.splitlines()
+    assert len(lines) == len(paths)
+
+
+def test_ls_shows_each_name_on_one_line(tmp_path: Path) -> None:
+    write_files(tmp_path, {"in/new\nline\x1b[31m": b"x"})
+    done = qemu_viso("ls", write_recipe(tmp_path, "/=in"))
+    assert len(done.stdout.splitlines()) == 2
+    assert "\x1b" not in done.stdout
+    assert "new\\nline\\x1b[31m" in done.stdout
+
+
+@NEEDS_LIBNBD
+def test_what_is_served_equals_what_is_rendered(recipe: str, tmp_path: Path) -> None:
+    assert qemu_viso("render", recipe, "-o", str(tmp_path / "out.iso")).returncode == 0
+    done = qemu_viso("serve", recipe, "--run", f'nbdcopy "$uri" {tmp_path}/copy.iso')
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "copy.iso").read_bytes() == (tmp_path / "out.iso").read_bytes()
+
+
+def test_serve_ends_with_the_status_of_its_command(recipe: str) -> None:
+    assert qemu_viso("serve", recipe, "--run", "exit 7").returncode == 7
+    assert qemu_viso("serve", recipe, "--run", "kill -9 $$").returncode == 128 + 9
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@NEEDS_LIBNBD
+def test_serve_prints_one_uri_and_removes_its_socket(recipe: str, tmp_path: Path, number: signal.Signals) -> None:
+    path = tmp_path / "socket"
+    with subprocess.Popen(
+        [sys.executable, "-m", "qemu_viso", "serve", recipe, "--socket", str(path)], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        uri = server.stdout.readline().strip()
+        assert uri == f"nbd+unix:///?socket={path}"
+        size = subprocess.run(["nbdinfo", "--size", uri], capture_output=True, text=True, check=True).stdout
+        assert int(size) == json.loads(qemu_viso("info", "--json", recipe).stdout)["size"]
+        assert path.stat().st_mode & 0o777 == 0o600
+        server.send_signal(number)
+        assert server.stdout.read() == ""
+        assert server.wait(30) == 0
+    assert not path.exists()
+
+
+def test_a_mistake_is_told_with_its_place(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a": b"a"})
+    for lines, status, words in (
+        (("--volume-idd=X /a=a",), 65, ["TEST.viso:2:1", "--volume-idd", "--volume-id"]),
+        (("/a=a", "  /b=missing"), 66, ["TEST.viso:3:3", "missing"]),
+        (("/a=a /A=a",), 65, ["TEST.viso:2:6", "already has '/A'", "case"]),
+        (("/x=:must-remove: /a=a",), 65, ["TEST.viso:2:1", "/x"]),
+        (("--volume-id=X",), 65, ["nothing into the image"]),
+        (("/a=a -b /nothing",), 65, ["TEST.viso:2:6", "/nothing"]),
+    ):
+        done = qemu_viso("check", write_recipe(tmp_path, *lines))
+        assert done.returncode == status, done.stderr
+        assert done.stdout == ""
+        for word in words:
+            assert word in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_files_that_are_no_recipes(tmp_path: Path) -> None:
+    (tmp_path / "no.viso").write_text("hello")
+    (tmp_path / "latin.viso").write_bytes(MARKER.encode() + b"\n/\xe9=a\n")
+    (tmp_path / "folder.viso").mkdir()
+    for name, status in (("no.viso", 65), ("latin.viso", 65), ("missing.viso", 66)):
+        done = qemu_viso("check", str(tmp_path / name))
+        assert (done.returncode, done.stdout) == (status, "")
+        assert name in done.stderr
+    done = qemu_viso("check", str(tmp_path / "folder.viso"))
+    assert done.returncode in (65, 66, 74)
+    assert "Traceback" not in done.stderr
+
+
+def test_usage() -> None:
+    assert qemu_viso().returncode == 2
+    assert qemu_viso("nonsense").returncode == 2
+    assert qemu_viso("render", "x.viso").returncode == 2
+    done = qemu_viso("verify", "--bus", "nonsense", "x.viso")
+    assert done.returncode == 2
+    assert "scsi-cd" in done.stderr
+    help_text = qemu_viso("--help").stdout
+    for command in ("boot", "check", "doctor", "info", "ls", "render", "serve", "verify"):
+        assert command in help_text
+        assert "usage: qemu-viso " + command in qemu_viso(command, "--help").stdout
+
+
+def test_boot_refuses_an_image_without_boot_images(recipe: str) -> None:
+    done = qemu_viso("boot", recipe)
+    assert done.returncode == 2
+    assert "nothing that a machine could boot" in done.stderr
+
+
+def test_names_must_be_utf_8(recipe: str) -> None:
+    done = qemu_viso("check", recipe, PYTHONUTF8="0", LC_ALL="POSIX", PYTHONCOERCECLOCALE="0")
+    # Python turns its UTF-8 mode on for the POSIX locale by itself; where it does not, we must say what is wrong.
+    assert done.returncode in (0, 78)
+
+
+def test_a_closed_pipe_is_no_error(recipe: str) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m qemu_viso ls {recipe} | true", shell=True, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
+def test_doctor() -> None:
+    done = qemu_viso("doctor", "--json")
+    content = json.loads(done.stdout)
+    assert done.returncode == (0 if content["ready"] else 69)
+    assert {"name", "package", "path", "version"} <= content["programs"][0].keys()
+    assert "linux-cloud" in content["guests"]
+    without = qemu_viso("doctor", PATH="/nonexistent")
+    assert without.returncode == 69
+    assert "apt-get install" in without.stdout
+
+
+def test_verify_says_what_is_missing(recipe: str, tmp_path: Path) -> None:
+    done = qemu_viso("verify", recipe, PATH="/nonexistent", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert done.returncode == 69
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,490 @@
+"""Judges of images that others wrote, each behind the same face.
+
+A judge is asked `available()` first: None, or the reason to skip, with its name. `view(image, namespace)` is what it
+says of a tree. `expected(view, namespace)` is what it would say of a tree that the strict reader saw: the judge's
+known limits live there, each with a word on why, so that everything else is compared exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from tests.judges.compare import Item, View, blind, difference, view_of, view_of_directory
+
+if TYPE_CHECKING:
+    from tests.judges.reader.image import Image
+    from tests.judges.reader.model import Volume
+
+Namespace = Literal["primary", "rock", "joliet", "udf"]
+
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", "HOME": "/"}
+_KINDS = {
+    "-": "file",
+    "e": "file",
+    "d": "dir",
+    "l": "link",
+    "p": "fifo",
+    "f": "fifo",
+    "c": "char",
+    "b": "block",
+    "s": "socket",
+}
+
+
+class JudgeError(AssertionError):
+    """A judge refused an image altogether."""
+
+
+class Judge(ABC):
+    """Who can show a tree.
+
+    Attributes:
+        name: the program, as it is called.
+        namespaces: what it can show of an image that has all of them.
+    """
+
+    name: ClassVar[str]
+    namespaces: ClassVar[tuple[Namespace, ...]]
+
+    def available(self) -> str | None:
+        """None, or why it cannot be asked."""
+        return missing(self.name)
+
+    def shows(self, seen: Image, namespace: Namespace) -> bool:
+        """Whether it can be asked for this namespace of this image."""
+        return getattr(seen, namespace) is not None
+
+    @abstractmethod
+    def view(self, image: Path, namespace: Namespace) -> View:
+        """What it says of one namespace of an image."""
+
+    @abstractmethod
+    def expected(self, view: View, namespace: Namespace) -> View:
+        """What it should say of a tree that is really like `view`."""
+
+    def disagreements(self, image: Path, seen: Image) -> list[str]:
+        """Every difference between what it says and what the strict reader saw, in all namespaces that it shows."""
+        said: list[str] = []
+        for namespace in self.namespaces:
+            if self.shows(seen, namespace):
+                expected = self.expected(view_of(getattr(seen, namespace)), namespace)
+                found = self.view(image, namespace)
+                said += [f"{namespace}: {line}" for line in difference(expected, found, ("the reader", self.name))]
+        return said
+
+
+def run(*command: str | Path, ok: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[bytes]:
+    """Run a judge to its end.
+
+    Raises:
+        JudgeError: its exit status is not one of `ok`.
+    """
+    done = subprocess.run(
+        [os.fspath(word) for word in command],
+        check=False,
+        capture_output=True,
+        env=_ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        timeout=100,
+    )
+    if done.returncode not in ok:
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-2000:]
+        raise JudgeError(f"{command[0]} ended with {done.returncode}: {said}")
+    return done
+
+
+def missing(program: str) -> str | None:
+    found = shutil.which(program, path=_ENVIRONMENT["PATH"])
+    return None if found else f"{program} is not installed"
+
+
+def _mode(text: str) -> int:
+    """`rwxr-sr-t` as a number."""
+    bits = 0
+    for index, letter in enumerate(text):
+        if letter in "rwxst":
+            bits |= 0o400 >> index
+        if letter in "sStT":
+            bits |= (0o4000, 0o2000, 0o1000)[index // 3]
+    return bits
+
+
+def _plain(view: View) -> View:
+    """Links and special files as the plain empty files that a namespace without Rock Ridge makes of them."""
+    return {path: item if item.kind in ("dir", "file") else Item(kind="file") for path, item in view.items()}
+
+
+class Pycdlib(Judge):
+    """The Python library pycdlib."""
+
+    name: ClassVar[str] = "pycdlib"
+    namespaces: ClassVar[tuple[Namespace, ...]] = ("primary", "rock", "joliet", "udf")
+
+    def available(self) -> str | None:
+        return None if importlib.util.find_spec("pycdlib") else "pycdlib is not installed"
+
+    def view(self, image: Path, namespace: Namespace) -> View:
+        import pycdlib
+
+        iso = pycdlib.PyCdlib()
+        key = {"primary": "iso_path", "rock": "rr_path", "joliet": "joliet_path", "udf": "udf_path"}[namespace]
+        view: View = {}
+        iso.open(os.fspath(image))
+        try:
+            for parent, directories, files in iso.walk(**{key: "/"}):
+                view[parent] = Item(kind="dir")
+                for name in [*directories, *files]:
+                    path = f"{parent.rstrip('/')}/{name}"
+                    view[path] = self._item(iso, key, path, is_directory=name in directories)
+        finally:
+            iso.close()
+        return {re.sub(r";\d+$", "", path) if namespace == "joliet" else path: item for path, item in view.items()}
+
+    def _item(self, iso: object, key: str, path: str, *, is_directory: bool) -> Item:
+        record = iso.get_record(**{key: path})  # type: ignore[attr-defined]
+        rock = getattr(record, "rock_ridge", None)
+        mode = rock.get_file_mode() if rock is not None else 0
+        bits = mode & 0o7777 if key == "rr_path" else None
+        if is_directory:
+            return Item(kind="dir", mode=bits)
+        if rock is not None and rock.is_symlink() and key == "rr_path":
+            return Item(kind="link", mode=bits, target=rock.symlink_path().decode("utf-8", "surrogateescape"))
+        if rock is not None and mode & 0o170000 != 0o100000:
+            return Item(mode=bits)
+        into = io.BytesIO()
+        iso.get_file_from_iso_fp(into, **{key: path})  # type: ignore[attr-defined]
+        data = into.getvalue()
+        return Item(kind="file", size=len(data), sha256=hashlib.sha256(data).hexdigest(), mode=bits)
+
+    def shows(self, seen: Image, namespace: Namespace) -> bool:
+        """It opens Rock Ridge only where the root has an ER entry, and nothing without a primary descriptor."""
+        volume: Volume | None = getattr(seen, namespace)
+        if volume is None or seen.primary is None:
+            return False
+        return namespace != "rock" or volume.identifiers["extension"] != ""
+
+    def expected(self, view: View, namespace: Namespace) -> View:
+        """It does not say whose a file is, nor its time."""
+        return blind(view if namespace == "rock" else _plain(view), "mtime", "uid", "gid", "links", "device")
+
+
+class Xorriso(Judge):
+    """GNU xorriso: what `-find` lists under `-read_fs`, and its check of every block."""
+
+    name: ClassVar[str] = "xorriso"
+    namespaces: ClassVar[tuple[Namespace, ...]] = ("rock", "joliet")
+    _LINE = re.compile(r"(.)(.{9}).?\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+(?:,\s*\d+)?) (\S+ +\S+ +\S+) ('.*)", re.DOTALL)
+
+    def view(self, image: Path, namespace: Namespace) -> View:
+        read = "any" if namespace == "rock" else "norock"
+        list_all = ("-find", "/", "-exec", "lsdl", "--")
+        done = run("xorriso", "-no_rc", "-abort_on", "FATAL", "-read_fs", read, "-indev", image, *list_all)
+        view: View = {}
+        # A name may hold line feeds: a line that does not look like one belongs to the line before it.
+        for line in re.split(
+            r"\n(?=[-edlpcbs][-rwxsStT]{9})", done.stdout.decode("utf-8", "surrogateescape").strip("\n")
+        ):
+            match = self._LINE.fullmatch(line)
+            if match is None:
+                raise JudgeError(f"xorriso says {line!r}")
+            path, *rest = shlex.split(match[8])
+            kind = _KINDS[match[1]]
+            # An `e` is the boot catalog, whose size it forgets when it reads Joliet.
+            item = Item(kind=kind, size=int(match[6]) if match[1] == "-" else None)
+            if namespace == "rock":
+                target = rest[-1] if kind == "link" else None
+                item = replace(item, mode=_mode(match[2]), uid=int(match[4]), gid=int(match[5]), target=target)
+            view[path] = item
+        return view
+
+    def expected(self, view: View, namespace: Namespace) -> View:
+        """It lists no sums, and times only to the minute; link counts are its own."""
+        return blind(view if namespace == "rock" else _plain(view), "sha256", "mtime", "links", "device")
+
+    def complaints(self, image: Path) -> list[str]:
+        """Everything at SORRY or worse while it loads the tree, and every region that it cannot read."""
+        done = run("xorriso", "-no_rc", "-abort_on", "FATAL", "-indev", image, "-check_media", "--", ok=(0, 32, 5))
+        said = (done.stdout + done.stderr).decode("utf-8", "replace").splitlines()
+        bad = [
+            line
+            for line in said
+            if re.match(r"(xorriso|libisofs|libburn) : (WARNING|HINT|SORRY|MISHAP|FAILURE|FATAL)", line)
+        ]
+        bad += [line for line in said if line.startswith("Media region") and not line.rstrip().endswith("+ good")]
+        return bad
+
+
+class Isoinfo(Judge):
+    """Schilling's isoinfo, in the version of cdrkit."""
+
+    name: ClassVar[str] = "isoinfo"
+    namespaces: ClassVar[tuple[Namespace, ...]] = ("primary", "rock", "joliet")
+    _LINE = re.compile(r"(.)(.{9}) +(\d+) +(\d+) +(\d+) +(\d+) \w{3} +\d+ +\d+ \[ *(\d+) (..)\]  (.*?) ?", re.DOTALL)
+
+    def view(self, image: Path, namespace: Namespace) -> View:
+        flags = {"primary": (), "rock": ("-R",), "joliet": ("-J",)}[namespace]
+        done = run("isoinfo", "-l", *flags, "-i", image)
+        text = done.stdout.decode("latin-1" if namespace == "joliet" else "utf-8", "surrogateescape")
+        view: View = {}
+        here = "/"
+        # A name may hold line feeds: a line that does not look like one belongs to the line before it.
+        for line in re.split(r"\n(?=[-dlpfcbs?][-rwxsStT]{9} |\nDirectory listing of |$)", text):
+            if line.startswith("\nDirectory listing of "):
+                here = line.removeprefix("\nDirectory listing of ")
+                continue
+            match = self._LINE.fullmatch(line)
+            if match is None:
+                if line.strip():
+                    raise JudgeError(f"isoinfo says {line!r}")
+                continue
+            name = match[9]
+            if name != "..":
+                self._add(view, here.rstrip("/") or "/" if name == "." else f"{here}{name}", match, namespace)
+        return view
+
+    def _add(self, view: View, path: str, match: re.Match[str], namespace: Namespace) -> None:
+        kind, size = _KINDS[match[1]], int(match[6])
+        target = None
+        if kind == "link":
+            path, _, target = path.partition(" -> ")
+        if namespace == "joliet":
+            path = re.sub(r";\d+$", "", path)
+        before = view.get(path)
+        if before is not None and before.size is not None and kind == "file":
+            size += before.size  # a line for each section of a file
+        item = Item(kind=kind, size=size if kind == "file" else None)
+        if namespace == "rock":
+            bits, links, uid, gid = _mode(match[2]), int(match[3]), int(match[4]), int(match[5])
+            item = replace(item, mode=bits, links=links, uid=uid, gid=gid, target=target)
+        view[path] = item
+
+    def expected(self, view: View, namespace: Namespace) -> View:
+        """It lists no sums, and times only to the day; of Joliet names it shows Latin-1, other units as `_`."""
+        seen = blind(view if namespace == "rock" else _plain(view), "sha256", "mtime", "device")
+        if namespace != "joliet":
+            return seen
+        narrow: View = {}
+        for path, item in seen.items():
+            short = "".join(c if c <= "\xff" else "_" * (len(c.encode("utf-16-le")) // 2) for c in path)
+            before = narrow.get(short)
+            sizes = (item.size, None if before is None else before.size)
+            narrow[short] = replace(item, size=sum(size or 0 for size in sizes)) if all(sizes) else item
+        return narrow
+
+
+class Isovfy:
+    """The verifier of cdrkit; it follows every directory, `.` and `..`, Rock Ridge lengths, and extents."""
+
+    name: ClassVar[str] = "isovfy"
+
+    def available(self) -> str | None:
+        return missing("isovfy")
+
+    def complaints(self, image: Path) -> list[str]:
+        said = run("isovfy", image).stdout.decode("utf-8", "replace").splitlines()
+        return [line for line in said if not re.match(r"Root at extent|\[\d+ \d+\]$|No errors found|$", line)]
+
+
+class Bsdtar(Judge):
+    """libarchive's reader of ISO 9660."""
+
+    name: ClassVar[str] = "bsdtar"
+    namespaces: ClassVar[tuple[Namespace, ...]] = ("rock", "joliet", "primary")
+    _KINDS: ClassVar = {
+        tarfile.DIRTYPE: "dir", tarfile.SYMTYPE: "link", tarfile.FIFOTYPE: "fifo", tarfile.CHRTYPE: "char",
+        tarfile.BLKTYPE: "block",
+    }  # fmt: skip
+
+    def view(self, image: Path, namespace: Namespace) -> View:
+        if namespace == "rock":
+            return self._archive(run("bsdtar", "--format=pax", "-cf", "-", f"@{image}").stdout)
+        options = "!rockridge" if namespace == "joliet" else "!rockridge,!joliet"
+        with tempfile.TemporaryDirectory() as scratch:
+            run("bsdtar", "--options", options, "-xpf", image, "-C", scratch)
+            return blind(view_of_directory(Path(scratch)), "mode", "uid", "gid", "mtime")
+
+    def _archive(self, data: bytes) -> View:
+        view: View = {}
+        with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
+            for member in archive:
+                path = "/" + member.name.removeprefix(".").strip("/")
+                if member.islnk():  # names of the same extent
+                    view[path] = view["/" + member.linkname.removeprefix("./").strip("/")]
+                    continue
+                stream = archive.extractfile(member) if member.isreg() else None
+                kind = self._KINDS.get(member.type, "file")
+                view[path] = Item(
+                    kind=kind,
+                    size=member.size if kind == "file" else None,
+                    sha256=hashlib.sha256(stream.read()).hexdigest() if stream is not None else None,
+                    mode=member.mode & 0o7777,
+                    uid=member.uid,
+                    gid=member.gid,
+                    mtime=int(member.mtime),
+                    target=member.linkname if kind == "link" else None,
+                )
+        return view
+
+    def expected(self, view: View, namespace: Namespace) -> View:
+        """It says everything but link counts.
+
+        It shows only the first 103 units of a Joliet name. A link of several SL entries loses the slash between them.
+        """
+        if namespace == "rock":
+            known = blind(view, "links", "device")
+            return {
+                path: replace(item, target=None) if len(item.target or "") > 200 else item
+                for path, item in known.items()
+            }
+        changed = blind(_plain(view), "mode", "uid", "gid", "mtime", "links", "device")
+        if namespace == "joliet":
+            return {"/".join(map(_first_units, path.split("/"))): item for path, item in changed.items()}
+        # It shows identifiers without version, nor a dot that ends them.
+        return {re.sub(r"\.?;\d+$", "", path): item for path, item in changed.items()}
+
+
+def _first_units(name: str) -> str:
+    return name.encode("utf-16-le")[: 2 * 103].decode("utf-16-le", "ignore")
+
+
+class SevenZip(Judge):
+    """7-Zip, which extracts the whole tree."""
+
+    name: ClassVar[str] = "7z"
+    namespaces: ClassVar[tuple[Namespace, ...]] = ("joliet", "udf")
+
+    def view(self, image: Path, namespace: Namespace) -> View:
+        kind = "Udf" if namespace == "udf" else "Iso"
+        with tempfile.TemporaryDirectory() as scratch:
+            run("7z", "x", "-y", f"-t{kind}", f"-o{scratch}", image)
+            shutil.rmtree(Path(scratch) / "[BOOT]", ignore_errors=True)  # boot images under names of its own
+            return blind(view_of_directory(Path(scratch)), "mode", "uid", "gid", "mtime")
+
+    def expected(self, view: View, namespace: Namespace) -> View:
+        """It prefers Joliet to Rock Ridge, and knows no links or special files in UDF."""
+        plain = blind(view, "mode", "uid", "gid", "mtime", "links", "device", "target")
+        if namespace == "udf":
+            return {path: item for path, item in plain.items() if item.kind in ("file", "dir")}
+        return _plain(plain)
+
+    def complaints(self, image: Path) -> list[str]:
+        """What `7z t` says of an image, beyond that everything is ok."""
+        done = run("7z", "t", image, ok=(0, 1, 2))
+        said = (done.stdout + done.stderr).decode("utf-8", "replace").splitlines()
+        return [
+            line for line in said if re.match(r"(WARNING|ERROR|Warnings|Errors|Headers Error|Unexpected end)", line)
+        ]
+
+
+class Grub(Judge):
+    """GRUB's file system drivers. It chooses the namespace: UDF, else Rock Ridge, else Joliet, else plain names."""
+
+    name: ClassVar[str] = "grub-fstest"
+    namespaces: ClassVar[tuple[Namespace, ...]] = ("udf", "rock", "joliet")
+    _LINE = re.compile(rb"(\d+|DIR) +(\d{14}) (.*)", re.DOTALL)
+
+    def view(self, image: Path, _namespace: Namespace) -> View:
+        view: View = {"/": Item(kind="dir")}
+        pending = ["/"]
+        while pending:
+            here = pending.pop()
+            done = run("grub-fstest", image, "ls", "--", "-l", f"(loop0){here}")
+            for line in re.split(rb"\n(?=(?:\d+|DIR) +\d{14} )", done.stdout.removesuffix(b"\n\n").removesuffix(b"\n")):
+                match = self._LINE.fullmatch(line)
+                if match is None:
+                    continue
+                name = match[3].decode("utf-8", "surrogateescape")
+                if match[1] == b"DIR":
+                    path = f"{here.rstrip('/')}/{name.rstrip('/')}"
+                    view[path] = Item(kind="dir")
+                    pending.append(path + "/")
+                else:
+                    view[f"{here.rstrip('/')}/{name}"] = Item(kind="file", size=int(match[1]))
+        return view
+
+    def shows(self, seen: Image, namespace: Namespace) -> bool:
+        """It chooses the namespace itself, by this order."""
+        return next((name for name in self.namespaces if getattr(seen, name) is not None), "") == namespace
+
+    def expected(self, view: View, _namespace: Namespace) -> View:
+        """Special files are empty files to it. It shows links as what they lead to: see `disagreements`."""
+        return {
+            path: Item(kind="dir") if item.kind == "dir" else Item(kind="file", size=item.size or 0)
+            for path, item in view.items()
+        }
+
+    def disagreements(self, image: Path, seen: Image) -> list[str]:
+        """Links are left out: GRUB shows what they lead to, and nothing where that is not on the image."""
+        namespace = next(name for name in self.namespaces if self.shows(seen, name))
+        view = view_of(getattr(seen, namespace), content=False)
+        links = {path for path, item in view.items() if item.kind == "link"}
+        found = {path: item for path, item in self.view(image, namespace).items() if path not in links}
+        rest = {path: item for path, item in view.items() if path not in links}
+        return difference(self.expected(rest, namespace), found, ("the reader", self.name))
+
+    def complaints(self, image: Path, directory: Path) -> list[str]:
+        """Differences in content: GRUB compares every file below a host directory with the image's."""
+        done = run("grub-fstest", image, "cmp", "(loop0)/", directory, ok=(0, 1))
+        return [line for line in (done.stdout + done.stderr).decode("utf-8", "replace").splitlines() if line.strip()]
+
+
+class Udfinfo:
+    """udftools' udfinfo: the volume structures and the counts, not the files."""
+
+    name: ClassVar[str] = "udfinfo"
+
+    def available(self) -> str | None:
+        return missing("udfinfo")
+
+    def facts(self, image: Path) -> dict[str, str]:
+        """Its `key=value` lines; keys that occur several times are joined by line feeds."""
+        facts: dict[str, str] = {}
+        for line in run("udfinfo", "-u", "utf8", image).stdout.decode("utf-8", "replace").splitlines():
+            key, _, value = line.partition("=")
+            facts[key] = f"{facts[key]}\n{value}" if key in facts else value
+        return facts
+
+    def complaints(self, image: Path) -> list[str]:
+        return run("udfinfo", image).stderr.decode("utf-8", "replace").splitlines()
+
+
+class Blkid:
+    """util-linux's prober: labels and identifiers as udev shows them."""
+
+    name: ClassVar[str] = "blkid"
+
+    def available(self) -> str | None:
+        return missing("blkid")
+
+    def facts(self, image: Path) -> dict[str, str]:
+        """Its `KEY=value` lines; of a bridge it says UDF."""
+        said = run("blkid", "-p", "-o", "export", image).stdout.decode("utf-8", "replace")
+        return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+
+class FileMagic:
+    """file(1): the kind of the image, its label and whether it is bootable."""
+
+    name: ClassVar[str] = "file"
+
+    def available(self) -> str | None:
+        return missing("file")
+
+    def says(self, image: Path) -> str:
+        return run("file", "-b", image).stdout.decode("utf-8", "replace").strip()
+
+
+TREE_JUDGES: tuple[Judge, ...] = (Pycdlib(), Xorriso(), Isoinfo(), Bsdtar(), SevenZip(), Grub())

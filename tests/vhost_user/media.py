@@ -1,0 +1,79 @@
+"""Images for the tests: small ones whose bytes are known."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from qemu_viso.image import FileSlice, Generated, Image, RegionMap
+from qemu_viso.image.regions import Literal
+from qemu_viso.sources.host import HostDirectory, HostFile
+from qemu_viso.vhost_user import Device, Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from qemu_viso.image import Content
+
+SECTOR = 2048
+
+
+def noise(label: str, size: int) -> bytes:
+    """Bytes in which no two places look alike."""
+    return hashlib.shake_128(label.encode()).digest(size)
+
+
+def host_file(path: Path) -> HostFile:
+    status = path.stat()
+    directory = HostDirectory(None, os.fspath(path.parent), status.st_dev)
+    return HostFile(directory, path.name, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def write_file(folder: Path, name: str, size: int) -> HostFile:
+    path = folder / name
+    path.write_bytes(noise(name, size))
+    return host_file(path)
+
+
+def lay(*contents: Content | int, name: str = "medium") -> Image:
+    """An image of contents, each beginning at a sector; a number stands for so many bytes of zeros."""
+    regions = RegionMap()
+    for content in contents:
+        size = content if isinstance(content, int) else content.size
+        span = -(-size // SECTOR) * SECTOR
+        regions.append(regions.size, span, None if isinstance(content, int) else content)
+    return Image(regions, name)
+
+
+@contextmanager
+def serving(image: Image, path: str) -> Iterator[Device]:
+    """A device, and no open sources when it is gone."""
+    with Device(image, Listener.bind(path)) as device:
+        yield device
+    image._handles.clear()
+
+
+def mixed(folder: Path, *, write: bool = True) -> Image:
+    """One of everything: generated and literal bytes, holes, whole files, a slice, files with a last short sector.
+
+    The files are written to `folder`, or lie there already.
+    """
+
+    def file(name: str, size: int) -> HostFile:
+        return write_file(folder, name, size) if write else host_file(folder / name)
+
+    big = file("big", 300_001)
+    return lay(
+        32768,
+        Literal(noise("descriptors", 4096), "descriptors"),
+        Generated(6144, lambda: noise("directory", 6144), "directory"),
+        big,
+        file("small", 100),
+        FileSlice(big, 1000, 5000),
+        65536,
+        file("sector", SECTOR),
+        Literal(noise("end", 2048), "end"),
+    )

@@ -1,0 +1,77 @@
+"""What a verification must notice: the guest looks at another image than the recipe promises."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qemu_viso.opening import open_viso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from qemu_viso.verify.diff import Difference
+    from qemu_viso.verify.report import Report
+
+MARKER = "--iprt-iso-maker-file-marker-bourne-sh 5f1c0ae0-1111-2222-3333-444455556666"
+RECIPE = f"{MARKER}\n--volume-id=NEGATIVE -R\n/=in\n"
+
+
+def make(folder: Path) -> Path:
+    (folder / "in" / "sub").mkdir(parents=True)
+    for name, content in {"same": "same\n", "sub/byte": "x" * 5000, "missing": "gone\n", "mode": "m\n"}.items():
+        (folder / "in" / name).write_text(content)
+        (folder / "in" / name).chmod(0o644)
+    (folder / "NEGATIVE.viso").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def differences(
+    tmp_path_factory: pytest.TempPathFactory, verified: Callable[..., list[Report]]
+) -> dict[str, list[Difference]]:
+    """One boot, with one difference of each kind; by path."""
+    promised = open_viso(str(make(tmp_path_factory.mktemp("promised")) / "NEGATIVE.viso"))
+    folder = make(tmp_path_factory.mktemp("served"))
+    content = bytearray((folder / "in" / "sub" / "byte").read_bytes())
+    content[4321] ^= 1
+    (folder / "in" / "sub" / "byte").write_bytes(content)
+    (folder / "in" / "missing").unlink()
+    (folder / "in" / "extra").write_text("one too many\n")
+    (folder / "in" / "mode").chmod(0o755)
+    served = open_viso(str(folder / "NEGATIVE.viso"))
+    (report,) = verified(dataclasses.replace(promised, image=served.image), "virtio-blk", ["rock"])
+    found: dict[str, list[Difference]] = {}
+    for difference in report.differences:
+        if difference.field != "mtime":  # the two folders were not made in the same second, perhaps
+            found.setdefault(difference.path, []).append(difference)
+    assert "6 of 7" not in report.summary()
+    return found
+
+
+def test_one_byte_of_one_file(differences: dict[str, list[Difference]]) -> None:
+    (difference,) = differences["/sub/byte"]
+    assert difference.field == "content"
+    assert difference.expected != difference.seen
+
+
+def test_a_missing_file(differences: dict[str, list[Difference]]) -> None:
+    (difference,) = differences["/missing"]
+    assert (difference.field, difference.expected, difference.seen) == ("name", "a file", "absent")
+
+
+def test_a_file_too_many(differences: dict[str, list[Difference]]) -> None:
+    (difference,) = differences["/extra"]
+    assert (difference.field, difference.expected, difference.seen) == ("name", "absent", "a file")
+
+
+def test_another_mode(differences: dict[str, list[Difference]]) -> None:
+    (difference,) = differences["/mode"]
+    assert (difference.field, difference.expected, difference.seen) == ("mode", "0644", "0755")
+
+
+def test_nothing_else(differences: dict[str, list[Difference]]) -> None:
+    assert sorted(differences) == ["/extra", "/missing", "/mode", "/sub/byte"]
