@@ -59,7 +59,7 @@ def scripted(build: GuestBuild, folder: Path, script: str) -> DirectKernel:
         archive.file("test", (_PRELUDE + script + "\n$B poweroff -f\n").encode(), 0o755)
         archive.close()
     console = build.definition.platform.console
-    return DirectKernel(str(build.kernel), str(initrd), f"console={console} quiet panic=-1 rdinit=/test")
+    return DirectKernel(str(build.kernel), str(initrd), f"console={console} loglevel=0 panic=-1 rdinit=/test")
 
 
 def with_vhost_user(
