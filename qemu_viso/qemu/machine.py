@@ -87,7 +87,9 @@ class MachineSpec:
             agent: the descriptor of the agent's port; None without an agent.
         """
         argv = [self.platform.program, "-S", "-nodefaults", "-no-user-config", "-display", self.display]
-        argv += ["-machine", f"{self.machine},memory-backend=ram", *self.accelerator.to_argv()]
+        # Without a screen SeaBIOS is told to write to the serial port, so that what it says is seen.
+        screen = ",graphics=off" if self.display == "none" and self.platform.machine is None else ""
+        argv += ["-machine", f"{self.machine},memory-backend=ram{screen}", *self.accelerator.to_argv()]
         if self.platform.cpu is not None:
             argv += ["-cpu", self.platform.cpu]
         if self.sandbox:
@@ -308,15 +310,23 @@ class Machine:
         work = self.console.wait_for(pattern)
         return (await self.attend(work, deadline, f"waiting for {pattern!r} on the console")).group()
 
-    async def wait_for_event(self, name: str, deadline: Deadline) -> Mapping[str, object]:
-        """Wait for the next QMP event of that name; its data."""
+    async def next_event(self, name: str) -> Mapping[str, object]:
+        """Wait for the next QMP event of that name, however long that takes; its data."""
         future: asyncio.Future[Mapping[str, object]] = asyncio.get_running_loop().create_future()
         waiter = (name, future)
         self._event_waiters.append(waiter)
         try:
-            return await self.attend(future, deadline, f"waiting for the event {name}")
+            return await future
         finally:
             self._event_waiters.remove(waiter)
+
+    async def wait_for_event(self, name: str, deadline: Deadline) -> Mapping[str, object]:
+        """Wait for the next QMP event of that name; its data.
+
+        Raises:
+            GuestError: see `attend`.
+        """
+        return await self.attend(self.next_event(name), deadline, f"waiting for the event {name}")
 
     async def wait(self) -> int:
         """Wait until QEMU has ended by itself, however long that takes; its return code."""

@@ -1,0 +1,261 @@
+"""NBD side by side: this project against `nbdkit file` and `qemu-nbd`, in one run on one machine.
+
+The peers serve the rendered image as a plain file, which lies in the page cache as the sources do. Each row is the
+median of some rounds; within a round the servers take turns, so that what else the machine does hits all of them.
+
+    python -m bench.nbd [--rounds N] [--only WORD] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qemu_viso.image import Generated, Image, RegionMap
+from qemu_viso.nbd import Server, listen_unix
+from qemu_viso.sources.host import HostDirectory, HostFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SECTOR = 2048
+BIG_FILE = 1 << 30
+SMALL_FILES = 100_000
+DIRECTORY = 16 << 10
+METADATA = 64 << 20
+SERVE = "--serve"
+
+
+def _two_files(folder: Path) -> RegionMap:
+    folder.mkdir(exist_ok=True)
+    block = os.urandom(1 << 20)
+    regions = RegionMap()
+    for name in ("one", "two"):
+        path = folder / name
+        if not path.exists():
+            with path.open("wb") as file:
+                for _ in range(BIG_FILE >> 20):
+                    file.write(block)
+        _append(regions, HostDirectory(None, str(folder), folder.stat().st_dev), path)
+    return regions
+
+
+def _small_files(folder: Path) -> RegionMap:
+    """100,000 files of 100 to 8,000 bytes in 100 directories: 0.5 GiB."""
+    regions = RegionMap()
+    for number in range(SMALL_FILES // 1000):
+        directory = folder / f"{number:03}"
+        directory.mkdir(parents=True, exist_ok=True)
+        parent = HostDirectory(None, str(directory), directory.stat().st_dev)
+        for inner in range(1000):
+            path = directory / f"{inner:03}"
+            if not path.exists():
+                path.write_bytes(os.urandom(100 + (number * 1000 + inner) * 7919 % 7900))
+            _append(regions, parent, path)
+    return regions
+
+
+def _append(regions: RegionMap, parent: HostDirectory, path: Path) -> None:
+    status = path.stat()
+    file = HostFile(parent, path.name, status.st_size, status.st_mtime_ns, status.st_ino)
+    regions.append(regions.size, -(-file.size // SECTOR) * SECTOR, file)
+
+
+def _metadata(_folder: Path) -> RegionMap:
+    """Directories alone: 64 MiB of generated structures of 16 KiB."""
+    regions = RegionMap()
+    for number in range(METADATA // DIRECTORY):
+        data = number.to_bytes(4, "big") * (DIRECTORY // 4)
+        regions.append(regions.size, DIRECTORY, Generated(DIRECTORY, _constant(data), "directory"))
+    return regions
+
+
+def _constant(data: bytes) -> Callable[[], bytes]:
+    return lambda: data
+
+
+IMAGES = {"two": _two_files, "small": _small_files, "metadata": _metadata}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One row of the table; `measure` takes a URI and gives a number of which more is better."""
+
+    title: str
+    image: str
+    unit: str
+    measure: Callable[[str, Path], float]
+    bars: dict[str, float]
+
+
+def _nbdcopy(uri: str, _folder: Path) -> float:
+    begin = time.perf_counter()
+    subprocess.run(["nbdcopy", uri, "null:"], check=True, capture_output=True)
+    return 1 / (time.perf_counter() - begin)
+
+
+def _fio(mode: str, block: str, depth: int) -> Callable[[str, Path], float]:
+    def measure(uri: str, folder: Path) -> float:
+        done = subprocess.run(
+            [
+                "fio",
+                "--name=nbd",
+                "--ioengine=nbd",
+                f"--uri={uri}",
+                f"--rw={mode}",
+                f"--bs={block}",
+                f"--iodepth={depth}",
+                "--time_based",
+                "--runtime=2",
+                "--randrepeat=1",
+                "--readonly",
+                "--output-format=json",
+            ],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            text=True,
+        )
+        return float(json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]["read"]["iops"])
+
+    return measure
+
+
+WORKS = [
+    Work("nbdcopy 2 GiB, two files", "two", "1/s", _nbdcopy, {"nbdkit": 1.4, "qemu-nbd": 2.0}),
+    Work("nbdcopy 100,000 small files", "small", "1/s", _nbdcopy, {"nbdkit": 0.6}),
+    Work("fio 128 KiB sequential, depth 8", "two", "IOPS", _fio("read", "128k", 8), {"nbdkit": 1.25}),
+    Work("fio 4 KiB random, depth 32", "two", "IOPS", _fio("randread", "4k", 32), {"nbdkit": 1.2}),
+    Work("fio 4 KiB random, depth 1", "two", "IOPS", _fio("randread", "4k", 1), {"nbdkit": 0.95}),
+    Work("fio 4 KiB random, metadata, depth 32", "metadata", "IOPS", _fio("randread", "4k", 32), {"nbdkit": 1.0}),
+    Work("fio 4 KiB random, metadata, depth 1", "metadata", "IOPS", _fio("randread", "4k", 1), {"nbdkit": 1.0}),
+]
+
+
+def _serve(kind: str, folder: Path) -> None:
+    """In a process of its own: serve an image until standard input ends."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    with Server({"bench": Image(IMAGES[kind](folder / kind), "bench")}, listen_unix()) as server:
+        print(server.uri, flush=True)
+        sys.stdin.read()
+
+
+@contextmanager
+def _ours(kind: str, folder: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "bench.nbd", SERVE, kind, "--folder", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.communicate()
+
+
+@contextmanager
+def _peer(command: list[str], socket: Path) -> Iterator[str]:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            while not socket.exists():
+                if process.poll() is not None:
+                    raise SystemExit(f"{command[0]} ended with status {process.returncode}")
+                time.sleep(0.01)
+            yield f"nbd+unix:///?socket={socket}"
+        finally:
+            process.kill()
+
+
+def _rendered(kind: str, folder: Path) -> Path:
+    path = folder / f"{kind}.iso"
+    if not path.exists():
+        image = Image(IMAGES[kind](folder / kind), "bench")
+        with path.open("wb") as file:
+            for offset in range(0, image.size, 1 << 20):
+                file.write(image.read(offset, min(1 << 20, image.size - offset)))
+    return path
+
+
+def _servers(kind: str, folder: Path, sockets: Path, stack: ExitStack) -> dict[str, str]:
+    iso = _rendered(kind, folder)
+    nbdkit, qemu = sockets / f"{kind}-nbdkit", sockets / f"{kind}-qemu"
+    uris = {"qemu-viso": stack.enter_context(_ours(kind, folder))}
+    command = ["nbdkit", "--foreground", "--readonly", "-U", str(nbdkit), "file", str(iso)]
+    uris["nbdkit"] = stack.enter_context(_peer(command, nbdkit))
+    command = ["qemu-nbd", "-r", "-f", "raw", "-t", "-e", "64", "-x", "", "-k", str(qemu), str(iso)]
+    uris["qemu-nbd"] = stack.enter_context(_peer(command, qemu))
+    return uris
+
+
+def _warm(folder: Path, kind: str) -> None:
+    """Bring everything into the page cache: nobody's disk is measured."""
+    buffer = bytearray(1 << 20)
+    for path in [folder / f"{kind}.iso", *(folder / kind).rglob("*")]:
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                while file.readinto(buffer):
+                    pass
+
+
+def _run(work: Work, rounds: int, folder: Path) -> dict[str, float]:
+    results: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        uris = _servers(work.image, folder, sockets, stack)
+        for _ in range(rounds):
+            _warm(folder, work.image)
+            for name, uri in uris.items():
+                results.setdefault(name, []).append(work.measure(uri, sockets))
+    return {name: statistics.median(values) for name, values in results.items()}
+
+
+def main() -> int:
+    """Print a table; 1 if a bar was missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="only rows whose title contains this")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "qemu-viso-bench")
+    parser.add_argument(SERVE, choices=IMAGES, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        _serve(arguments.serve, arguments.folder)
+        return 0
+    for program in ("nbdkit", "qemu-nbd", "nbdcopy", "fio"):
+        if shutil.which(program) is None:
+            raise SystemExit(f"{program} is not installed")
+    arguments.folder.mkdir(exist_ok=True)
+    missed = 0
+    table = []
+    for work in WORKS:
+        if arguments.only not in work.title:
+            continue
+        medians = _run(work, arguments.rounds, arguments.folder)
+        ratios = {name: medians["qemu-viso"] / medians[name] for name in ("nbdkit", "qemu-nbd")}
+        missed += any(ratios[name] < bar for name, bar in work.bars.items())
+        bars = ", ".join(f">= {bar} x {name}" for name, bar in work.bars.items())
+        figures = "  ".join(f"{name} {value:10.2f}" for name, value in medians.items())
+        print(
+            f"{work.title:38} {work.unit:5} {figures}  nbdkit x {ratios['nbdkit']:.2f}"
+            f"  qemu-nbd x {ratios['qemu-nbd']:.2f}  ({bars})",
+            flush=True,
+        )
+        table.append({"work": work.title, "unit": work.unit, "medians": medians, "ratios": ratios, "bars": work.bars})
+    if arguments.json:
+        arguments.json.write_text(json.dumps(table, indent=2))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
