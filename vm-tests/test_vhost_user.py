@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import struct
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
@@ -14,14 +15,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.guest.run import view
+from qemu_viso.image.regions import Literal
 from qemu_viso.opening import open_viso
 from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.devices import BUSES, VhostUserMedium
+from qemu_viso.qemu.devices import BUSES, Frontend, VhostUserMedium
+from qemu_viso.qemu.machine import MachineSpec
+from qemu_viso.qemu.platforms import PLATFORMS
 from qemu_viso.qemu.sync import SyncMachine
 from qemu_viso.verify.diff import compare
 from qemu_viso.vhost_user import session
 from qemu_viso.vhost_user.messages import ProtocolFeature
-from tests.vhost_user.guests import scripted, with_vhost_user
+from tests.vhost_user.guests import ReconnectingChardev, scripted, with_vhost_user
 from tests.vhost_user.media import lay, mixed, noise, serving, write_file
 from tests.vhost_user.serve import large
 
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
 
     from qemu_viso.guest.build import GuestBuild
     from qemu_viso.image import Image
-    from qemu_viso.qemu.machine import MachineSpec
 
 SECONDS = 100.0
 SUM = "$B sha256sum /dev/vda"
@@ -240,3 +243,30 @@ def test_the_machine_pauses_is_reset_and_grows_while_the_guest_reads(linux_cloud
             machine.execute("device_add", deadline, {"driver": "pc-dimm", "id": f"d{number}", "memdev": f"m{number}"})
         machine.wait_for_console(b"good 4 of 4", deadline)
         machine.wait_for_exit(deadline)
+
+
+def test_firmware_starts_from_the_disk(tmp_path: Path) -> None:
+    """SeaBIOS has a driver of its own: no indirect tables, no event index, no interrupts.
+
+    The boot sector lets it read sector 64, and writes that to the serial port.
+    """
+    text = b"a sentence from sector 64\r\n\0"
+    code = bytes.fromhex(
+        "31c0 8ed8"  # xor ax, ax; mov ds, ax
+        "be 207c"  # mov si, packet
+        "b442 cd13"  # mov ah, 0x42; int 0x13: extended read from the drive in dl
+        "be 0080"  # mov si, 0x8000
+        "ac 84c0 7406"  # next: lodsb; test al, al; jz end
+        "ba f803 ee ebf5"  # mov dx, 0x3f8; out dx, al; jmp next
+        "f4 ebfd"  # end: hlt; jmp end
+    ).ljust(32, b"\0")
+    packet = struct.pack("<BBHHHQ", 16, 0, 1, 0x8000, 0, 64)
+    sector = (code + packet).ljust(510, b"\0") + b"\x55\xaa"
+    image = lay(Literal(sector, "boot sector"), 30720, Literal(text, "text"), 4 << 20)  # some cylinders at least
+    path = str(tmp_path / "v")
+    deadline = Deadline.after(SECONDS)
+    disk = (ReconnectingChardev(path), Frontend("vhost-user-blk-pci", (("chardev", "medium"), ("bootindex", "0"))))
+    spec = MachineSpec(PLATFORMS["amd64"], "pc", disk, agent=False)
+    with serving(image, path), SyncMachine(spec) as machine:
+        machine.release(deadline)
+        machine.wait_for_console(b"a sentence from sector 64\r\n", deadline)
