@@ -38,8 +38,8 @@ MAX_CHAIN_LIMIT = 1024
 queues and indirect tables, where it only respects `seg_max`: hence the lower bound. More than the upper one is no
 driver's: it is what QEMU allows, and the number of buffers that one read can fill."""
 
-MAX_CHAIN_BYTES = 1 << 30
-"""Bytes of buffers in one chain: UEFI's driver reads up to a gibibyte at once."""
+MAX_CHAIN_BYTES = (1 << 30) + (1 << 16)
+"""Bytes of buffers in one chain: UEFI's driver reads up to a gibibyte at once, to which header and status come."""
 
 _DESCRIPTOR = Struct("<QIHH")
 _USED_ELEMENT = Struct("<II")
