@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from qemu_viso.cli.common import add_json, print_json
@@ -9,7 +11,11 @@ from qemu_viso.cli.common import add_json, print_json
 if TYPE_CHECKING:
     import argparse
 
+    from qemu_viso.qemu.accelerators import Verdict
     from qemu_viso.qemu.programs import Found
+
+PROBED = "qemu-system-x86_64"
+"""The program under which accelerators are tried."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,30 +28,42 @@ def run(arguments: argparse.Namespace) -> int:
     from qemu_viso.errors import MissingProgramError
     from qemu_viso.guest.build import find_build
     from qemu_viso.guest.definition import guest_names, load_definition
+    from qemu_viso.qemu.accelerators import verdicts
     from qemu_viso.qemu.programs import PROGRAMS, look_for
 
     programs = [look_for(program) for program in PROGRAMS]
     guests = {name: find_build(load_definition(name)) is not None for name in guest_names()}
+    qemu = next(found for found in programs if found.program.name == PROBED)
+    accelerators = asyncio.run(verdicts()) if qemu.path is not None else []
     lacking = [found for found in programs if found.path is None and found.program.required]
     if arguments.json:
-        print_json({"programs": [_json(found) for found in programs], "guests": guests, "ready": not lacking})
+        content: dict[str, object] = {
+            "programs": [_json(found) for found in programs],
+            "accelerators": [asdict(verdict) for verdict in accelerators],
+            "guests": guests,
+            "ready": not lacking,
+        }
+        print_json(content)
     else:
-        _show(programs, guests)
+        _show(programs, accelerators, guests)
     missing = sorted({found.program.package for found in programs if found.path is None})
     if missing and not arguments.json:
         print(f"\nwhat is missing comes with: apt-get install {' '.join(missing)}")
     return MissingProgramError.status if lacking else 0
 
 
-def _show(programs: list[Found], guests: dict[str, bool]) -> None:
+def _show(programs: list[Found], accelerators: list[Verdict], guests: dict[str, bool]) -> None:
     for found in programs:
         if found.path is None:
             state = "missing" if found.program.required else "missing (optional)"
         else:
             state = found.version or "version unknown"
         print(f"{found.program.name:<22}{state:<20}{found.program.needed_for}")
+    for verdict in accelerators:
+        state = f"works ({verdict.seconds:.2f} s)" if verdict.works else "not usable"
+        print(f"accelerator {verdict.accelerator:<10}{state:<20}{verdict.reason}".rstrip())
     for name, built in guests.items():
-        print(f"guest {name:<16}{'built' if built else 'not built yet':<20}")
+        print(f"guest {name:<16}{'built' if built else 'not built yet'}")
 
 
 def _json(found: Found) -> dict[str, object]:

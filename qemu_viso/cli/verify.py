@@ -6,11 +6,15 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from qemu_viso.cli.common import add_json, open_recipe, print_json
+from qemu_viso.cli.common import add_json, open_recipe, print_json, set_up_logging
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
+    from qemu_viso.guest.build import GuestBuild
+    from qemu_viso.guest.view import Namespace
+    from qemu_viso.opening import Opened
     from qemu_viso.verify.report import Report
 
 DEFAULT_GUEST = "linux-cloud"
@@ -41,12 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the guest if it is missing, boot it for each recipe, print a line for each namespace."""
+    set_up_logging()
     from qemu_viso.errors import UsageError
     from qemu_viso.guest.build import build_guest
     from qemu_viso.guest.definition import load_definition
     from qemu_viso.qemu.devices import BUSES
     from qemu_viso.verify.expected import namespaces
-    from qemu_viso.verify.run import verify
 
     if arguments.bus not in BUSES:
         raise UsageError(f"there is no bus '{arguments.bus}'", hint=f"one of {', '.join(BUSES)}")
@@ -58,22 +62,30 @@ def run(arguments: argparse.Namespace) -> int:
     for each in opened:
         wanted = arguments.namespace or [name for name in namespaces(each.tree) if name in definition.namespaces]
         print(f"qemu-viso: booting {definition.name} to look at {each.recipe.path}", file=sys.stderr)
-        found = asyncio.run(
-            verify(
-                each,
-                build,
-                arguments.bus,
-                wanted,
-                seconds=arguments.timeout,
-                from_medium=arguments.boot_medium,
-            )
-        )
+        found = asyncio.run(_verify(each, build, wanted, arguments))
         reports += found
         if not arguments.json:
             _show(found)
     if arguments.json:
         print_json({"reports": [report.to_json() for report in reports]})
     return 1 if any(report.differences for report in reports) else 0
+
+
+async def _verify(
+    opened: Opened, build: GuestBuild, namespaces: Sequence[Namespace], arguments: argparse.Namespace
+) -> list[Report]:
+    from qemu_viso.qemu.accelerators import best, verdicts
+    from qemu_viso.verify.run import verify
+
+    return await verify(
+        opened,
+        build,
+        arguments.bus,
+        namespaces,
+        seconds=arguments.timeout,
+        accelerator=best(await verdicts(), build.definition.platform).accelerator,
+        from_medium=arguments.boot_medium,
+    )
 
 
 def _show(reports: list[Report]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from bisect import bisect_right
 from threading import Lock
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qemu_viso.errors import InputOutputError, InternalError, QemuVisoError, StaleSourceError
 from qemu_viso.image.memory import MemorySpans, bytes_of
-from qemu_viso.image.regions import FileSlice, Generated, Literal, Patched, RegionMap
+from qemu_viso.image.regions import FileSlice, Generated, Joined, Literal, Patched, RegionMap
 from qemu_viso.sources.handles import Handle, HandleCache
 from qemu_viso.sources.host import HostFile
 
@@ -100,6 +99,8 @@ class Image:
                 pieces.append(FilePiece(self._handle(content.file), content.offset + low - start, high - low))
             elif isinstance(content, Patched):
                 pieces.extend(self._patched(content, low - start, high - low))
+            elif isinstance(content, Joined):
+                pieces.extend(self._joined(content, low - start, high - low))
             else:
                 pieces.append(self._memory.slice(index, low, high))
         return pieces
@@ -172,12 +173,24 @@ class Image:
             span = self._file_span(start, start + content.size, start - content.offset, content.file)
         elif isinstance(content, Patched):
             return self._unpatched_span(content, start, offset)
+        elif isinstance(content, Joined):
+            return self._part_span(content, start, offset)
         else:
             memory = self._memory.find(index)
             if memory is None:
                 return None
             span = Span(memory.start, memory.stop, 0, -1, None, memory.data)
         return span if offset < span.stop else None
+
+    def _part_span(self, content: Joined, start: int, offset: int) -> Span | None:
+        for part in content.parts:
+            stop = start + part.size
+            if start <= offset < stop:
+                if isinstance(part, FileSlice):
+                    return self._file_span(start, stop, start - part.offset, part.file)
+                return None
+            start = stop
+        return None
 
     def _file_span(self, start: int, stop: int, delta: int, file: HostFile) -> Span:
         handle = self._handle(file)
@@ -238,6 +251,18 @@ class Image:
         with self._lock:
             self.stale = self.stale or error
 
+    def _joined(self, content: Joined, offset: int, length: int) -> Iterator[Piece]:
+        for part in content.parts:
+            if offset < part.size and length:
+                take = min(length, part.size - offset)
+                if isinstance(part, FileSlice):
+                    yield FilePiece(self._handle(part.file), part.offset + offset, take)
+                else:
+                    yield from _zeros(take)
+                offset += take
+                length -= take
+            offset -= part.size
+
     def _patched(self, content: Patched, offset: int, length: int) -> Iterator[Piece]:
         base = content.base
         file, shift = (base, 0) if isinstance(base, HostFile) else (base.file, base.offset)
@@ -264,6 +289,8 @@ class Image:
 
         Equal fingerprints mean equal images, short of a host file that changed and kept its size and times.
         """
+        import hashlib  # it loads OpenSSL, which the way to the first byte does not need
+
         digest = hashlib.sha256()
         for index in range(len(self.regions)):
             region = self.regions[index]
@@ -278,6 +305,11 @@ class Image:
             return f"{content.directory.device}:{content.inode}:{content.size}:{content.mtime_ns}".encode()
         if isinstance(content, FileSlice):
             return self._identity(content.file) + f"+{content.offset}".encode()
+        if isinstance(content, Joined):
+            return b"".join(
+                (self._identity(part) if isinstance(part, FileSlice) else b"hole") + f":{part.size},".encode()
+                for part in content.parts
+            )
         if isinstance(content, Patched):
             return self._identity(content.base) + f"/{content.edit_offset}:{content.edit.size}".encode()
         return bytes_of(content)

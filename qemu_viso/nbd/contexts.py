@@ -24,7 +24,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import QemuVisoError
-from qemu_viso.image import FileSlice, Generated, Patched
+from qemu_viso.image import FileSlice, Generated, Joined, Patched
 from qemu_viso.image.regions import Literal
 from qemu_viso.nbd.constants import PREFERRED_BLOCK, State
 from qemu_viso.nbd.handshake import CONTEXTS
@@ -214,6 +214,6 @@ def _kind(content: Content | None) -> int:
         return 1
     if isinstance(content, Generated):
         return 2
-    if isinstance(content, FileSlice):
+    if isinstance(content, FileSlice | Joined):
         return 4
     return 5 if isinstance(content, Patched) else 0

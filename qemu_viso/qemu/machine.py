@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -87,7 +88,9 @@ class MachineSpec:
             agent: the descriptor of the agent's port; None without an agent.
         """
         argv = [self.platform.program, "-S", "-nodefaults", "-no-user-config", "-display", self.display]
-        argv += ["-machine", f"{self.machine},memory-backend=ram", *self.accelerator.to_argv()]
+        # Without a screen SeaBIOS is told to write to the serial port, so that what it says is seen.
+        screen = ",graphics=off" if self.display == "none" and self.platform.machine is None else ""
+        argv += ["-machine", f"{self.machine},memory-backend=ram{screen}", *self.accelerator.to_argv()]
         if self.platform.cpu is not None:
             argv += ["-cpu", self.platform.cpu]
         if self.sandbox:
@@ -173,10 +176,10 @@ class Machine:
         argv = self.spec.to_argv(numbers[0], numbers[1], numbers[2] if self.spec.agent else None)
         self._console = Console(ours[1], self._on_console_failure)
         self._stack.callback(self._console.close)
-        self.monitor = Monitor(self.spec.platform.program, self._on_event)
+        self.monitor = Monitor(os.path.basename(self.spec.platform.program), self._on_event)
         self._stack.push_async_callback(self.monitor.close)
-        self._child = await self._stack.enter_async_context(Child(argv, hand_down=theirs))
         self._stack.callback(self._note_stubbornness)
+        self._child = await self._stack.enter_async_context(Child(argv, hand_down=theirs))
         self._watch = asyncio.create_task(self._watch_exit(self._child))
         self._stack.push_async_callback(self._stop_watching)
         await self.attend(self.monitor.connect(ours[0], deadline), deadline, "waiting for QEMU to start")
@@ -196,8 +199,7 @@ class Machine:
         await self._stack.aclose()
 
     def _note_stubbornness(self) -> None:
-        assert self._child is not None
-        if self._child.ignored_sigterm:
+        if self._child is not None and self._child.ignored_sigterm:
             _log.warning("%s did not end when it was asked to, and was killed", self._child.name)
 
     # Watching
@@ -308,15 +310,23 @@ class Machine:
         work = self.console.wait_for(pattern)
         return (await self.attend(work, deadline, f"waiting for {pattern!r} on the console")).group()
 
-    async def wait_for_event(self, name: str, deadline: Deadline) -> Mapping[str, object]:
-        """Wait for the next QMP event of that name; its data."""
+    async def next_event(self, name: str) -> Mapping[str, object]:
+        """Wait for the next QMP event of that name, however long that takes; its data."""
         future: asyncio.Future[Mapping[str, object]] = asyncio.get_running_loop().create_future()
         waiter = (name, future)
         self._event_waiters.append(waiter)
         try:
-            return await self.attend(future, deadline, f"waiting for the event {name}")
+            return await future
         finally:
             self._event_waiters.remove(waiter)
+
+    async def wait_for_event(self, name: str, deadline: Deadline) -> Mapping[str, object]:
+        """Wait for the next QMP event of that name; its data.
+
+        Raises:
+            GuestError: see `attend`.
+        """
+        return await self.attend(self.next_event(name), deadline, f"waiting for the event {name}")
 
     async def wait(self) -> int:
         """Wait until QEMU has ended by itself, however long that takes; its return code."""

@@ -1,8 +1,8 @@
 """Child processes as context managers: whatever happens, they end with their block.
 
-A child dies with the thread that started it (PR_SET_PDEATHSIG, set by setpriv so that no Python code runs between
-fork and exec), is asked to end by SIGTERM, and ended by SIGKILL when it does not listen. Its exit is an event on a
-pidfd; nothing is polled.
+A child dies with the thread that started it: PR_SET_PDEATHSIG, set by setpriv so that no Python code runs between fork
+and exec; a shell then looks whether we are still there, for a death before that goes unsignalled. It is asked to end
+by SIGTERM, and ended by SIGKILL when it does not listen. Its exit is an event on a pidfd; nothing is polled.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PACKAGES = {
     "apt-cache": "apt",
     "dpkg-deb": "dpkg",
     "nbdkit": "nbdkit",
-    "qemu-storage-daemon": "qemu-utils",
+    "qemu-storage-daemon": "qemu-system-common",
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-arm": "qemu-system-arm",
     "qemu-system-i386": "qemu-system-x86",
@@ -130,9 +130,10 @@ class Child:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         program, setpriv = find_program(self.argv[0]), find_program("setpriv")
+        guarded = f'[ $PPID = {os.getpid()} ] && exec "$@"'
         try:
             return subprocess.Popen(
-                [setpriv, "--pdeathsig", "KILL", "--", program, *self.argv[1:]],
+                [setpriv, "--pdeathsig", "KILL", "--", "/bin/sh", "-c", guarded, "sh", program, *self.argv[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

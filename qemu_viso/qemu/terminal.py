@@ -10,6 +10,8 @@ import termios
 import tty
 from typing import TYPE_CHECKING
 
+from qemu_viso.errors import GuestError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -30,6 +32,9 @@ async def attach(machine: Machine, *, keys: int = 0, screen: int = 1) -> int | N
 
     Returns:
         QEMU's return code if the machine ended by itself; None if the person pressed Ctrl-] to leave.
+
+    Raises:
+        GuestError: the guest's kernel panicked, and told so through pvpanic.
     """
     loop = asyncio.get_running_loop()
     typed: asyncio.Queue[bytes] = asyncio.Queue()
@@ -44,16 +49,21 @@ async def attach(machine: Machine, *, keys: int = 0, screen: int = 1) -> int | N
 
         if readable:
             loop.add_reader(keys, on_keys)
-        exit_, leave = asyncio.create_task(machine.wait()), asyncio.create_task(_forward(machine, typed))
+        ended = asyncio.create_task(machine.wait())
+        panicked = asyncio.create_task(machine.next_event("GUEST_PANICKED"))
+        left = asyncio.create_task(_forward(machine, typed))
+        tasks: list[asyncio.Task[object]] = [ended, panicked, left]
         try:
-            await asyncio.wait({exit_, leave}, return_when=asyncio.FIRST_COMPLETED)
-            return exit_.result() if exit_.done() else None
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if panicked.done():
+                raise GuestError("the guest's kernel panicked")
+            return ended.result() if ended.done() else None
         finally:
             if readable:
                 loop.remove_reader(keys)
-            for task in (exit_, leave):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(exit_, leave, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _forward(machine: Machine, typed: asyncio.Queue[bytes]) -> None:

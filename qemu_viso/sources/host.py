@@ -13,6 +13,7 @@ from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, S
 
 # O_NONBLOCK: what was a file may have become a FIFO, on which a plain open would wait for ever.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
 class HostDirectory:
@@ -47,7 +48,7 @@ class HostDirectory:
 
     def _join(self) -> str:
         parts = [self.name]
-        above: HostDirectory | None = self.parent
+        above = self.parent
         while above is not None:
             parts.append(above.name)
             above = above.parent
@@ -85,7 +86,9 @@ class HostFile:
         Raises:
             StaleSourceError: it is another file, or its content may have changed.
         """
-        if status.st_mtime_ns != self.mtime_ns or status.st_size != self.size:
+        if status.st_mode & 0o170000 != stat.S_IFREG:
+            what = "is no longer a regular file: it has been replaced"
+        elif status.st_mtime_ns != self.mtime_ns or status.st_size != self.size:
             what = "has changed"
         elif status.st_ino != self.inode or status.st_dev != self.directory.device:
             what = "has been replaced"
@@ -133,10 +136,7 @@ class HostFile:
         except OSError as error:
             raise open_error(self.path, error) from None
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise StaleSourceError(f"the source '{self.path}' is no longer a regular file")
-            self.check(status)
+            self.check(os.fstat(descriptor))
         except BaseException:
             os.close(descriptor)
             raise
@@ -144,7 +144,8 @@ class HostFile:
 
 
 def open_error(path: str, error: OSError) -> MissingInputError | AccessError | InputOutputError:
-    """The sentence for a host file that cannot be opened or looked at."""
+    """The sentence for a host file that cannot be opened or looked at; control characters are shown escaped."""
+    path = path.translate(_CONTROL)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return MissingInputError(f"the source '{path}' does not exist")
     if isinstance(error, PermissionError):

@@ -53,9 +53,9 @@ class Listener:
     def close(self) -> None:
         """Stop listening and remove the path, unless it is somebody else's by now."""
         self.socket.close()
-        if self.path is not None and self._identity == _identity(self.path):
+        mine, self._identity = self._identity, None
+        if self.path is not None and mine is not None and mine == _identity(self.path):
             os.unlink(self.path)
-        self._identity = None
 
     def __enter__(self) -> Self:
         return self

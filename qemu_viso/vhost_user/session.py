@@ -288,7 +288,9 @@ class Session:
 
     def _rem_mem_reg(self, message: Message) -> list[Action]:
         self._need(message, ProtocolFeature.CONFIGURE_MEM_SLOTS)
-        wanted = MemoryRegion.parse_single(message)  # a descriptor that comes with it is closed unused
+        wanted = MemoryRegion.parse_single(message)
+        if message.descriptors:  # some front ends send one; it is closed unused
+            message.expect_descriptors(1)
         left = tuple(pair for pair in self.regions if pair[0][:3] != wanted[:3])  # the offset does not count
         if len(left) == len(self.regions):
             raise RefusedError(f"there is no memory region at the guest address {wanted.guest_address:#x}")

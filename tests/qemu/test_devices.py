@@ -1,0 +1,133 @@
+import json
+
+import pytest
+
+from qemu_viso.qemu.devices import (
+    BUSES,
+    AgentPort,
+    BlockNode,
+    Bus,
+    DirectKernel,
+    FileMedium,
+    Flash,
+    Medium,
+    NbdMedium,
+    SerialConsole,
+    VhostUserMedium,
+)
+from qemu_viso.qemu.machine import MachineSpec, machine_for
+from qemu_viso.qemu.platforms import PLATFORMS
+
+
+def test_a_block_node_over_nbd() -> None:
+    node = BlockNode("n", NbdMedium("/run/a,b.sock", "disk"), reconnect=5)
+    option, value = node.to_argv()
+    assert option == "-blockdev"
+    assert json.loads(value) == {
+        "driver": "nbd",
+        "node-name": "n",
+        "read-only": True,
+        "server": {"type": "unix", "path": "/run/a,b.sock"},
+        "export": "disk",
+        "reconnect-delay": 5,
+    }
+
+
+def test_a_block_node_over_a_file() -> None:
+    assert BlockNode("n", FileMedium("/a,b=c")).options() == {
+        "driver": "file", "node-name": "n", "read-only": True, "filename": "/a,b=c", "locking": "off",
+    }  # fmt: skip
+
+
+def test_a_default_export_has_no_name() -> None:
+    assert "export" not in BlockNode("n", NbdMedium("/s")).options()
+
+
+def flat(bus: Bus, medium: Medium, transport: str = "pci", boot: bool = False) -> list[str]:
+    return [each for device in bus.devices(medium, transport=transport, boot=boot) for each in device.to_argv()[1:]][1:]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("scsi-cd", ["virtio-scsi-pci,id=scsi", "scsi-cd,bus=scsi.0,drive=medium,id=drive"]),
+        ("ide-cd", ["ide-cd,bus=ide.0,drive=medium,id=drive"]),
+        ("ahci-cd", ["ide-cd,bus=ide.0,drive=medium,id=drive"]),
+        ("usb-cd", ["qemu-xhci,id=usb", "usb-bot,id=bot,bus=usb.0", "scsi-cd,bus=bot.0,lun=0,drive=medium,id=drive"]),
+        ("usb-disk", ["qemu-xhci,id=usb", "usb-storage,bus=usb.0,drive=medium,id=drive"]),
+        ("virtio-blk", ["virtio-blk-pci,drive=medium,id=drive"]),
+    ],
+)
+def test_buses(name: str, expected: list[str]) -> None:
+    assert flat(BUSES[name], NbdMedium("/s")) == expected
+
+
+def test_vhost_user() -> None:
+    devices = BUSES["vhost-user-blk"].devices(VhostUserMedium("/v,w"), boot=True)
+    assert [device.to_argv() for device in devices] == [
+        ["-chardev", "socket,id=medium,path=/v,,w"],
+        ["-device", "vhost-user-blk-pci,chardev=medium,id=drive,bootindex=0"],
+    ]
+
+
+def test_s390x_has_its_own_transport() -> None:
+    assert flat(BUSES["scsi-cd"], NbdMedium("/s"), "ccw")[0] == "virtio-scsi-ccw,id=scsi"
+    assert AgentPort("agent", "ccw").to_argv()[1] == "virtio-serial-ccw,id=agents"
+
+
+@pytest.mark.parametrize(("name", "medium"), [("scsi-cd", VhostUserMedium("/v")), ("vhost-user-blk", NbdMedium("/n"))])
+def test_a_medium_that_the_bus_cannot_carry(name: str, medium: Medium) -> None:
+    with pytest.raises(ValueError, match=f"the bus {name} cannot carry"):
+        BUSES[name].devices(medium)
+
+
+def test_buses_are_known_by_their_names() -> None:
+    assert all(bus.name == name for name, bus in BUSES.items())
+    assert all(platform.name == name for name, platform in PLATFORMS.items())
+
+
+def test_the_whole_command_line_of_a_machine() -> None:
+    kernel = DirectKernel("/k", "/i", "console=ttyS0")
+    spec = machine_for(PLATFORMS["amd64"], BUSES["virtio-blk"], NbdMedium("/s"), kernel)
+    argv = spec.to_argv(5, 6, 7)
+    assert argv == spec.to_argv(5, 6, 7)
+    text = " ".join(argv)
+    for each in (
+        "qemu-system-x86_64 -S -nodefaults -no-user-config -display none",
+        "-machine q35,memory-backend=ram,graphics=off -accel tcg",
+        "-sandbox on,",
+        "-action panic=pause,reboot=shutdown",
+        "-object memory-backend-memfd,id=ram,size=256M,share=on -m 256M",
+        "-chardev socket,id=qmp,fd=5 -mon chardev=qmp,mode=control",
+        "-chardev socket,id=console,fd=6 -serial chardev:console",
+        "-chardev socket,id=agent,fd=7",
+        "virtserialport,bus=agents.0,chardev=agent,name=org.qemu-viso.agent",
+        "-device pvpanic-pci",
+        "-kernel /k -initrd /i -append console=ttyS0",
+        "-device virtio-blk-pci,drive=medium,id=drive",
+    ):
+        assert each in text
+
+
+def test_what_a_person_may_change() -> None:
+    spec = MachineSpec(
+        PLATFORMS["ppc64el"], "pseries", sandbox=False, reboot=True, agent=False, display="gtk", extra=("-nic", "user")
+    )
+    argv = spec.to_argv(5, 6, None)
+    assert argv[-2:] == ["-nic", "user"]
+    assert "-sandbox" not in argv
+    assert "reboot=shutdown" not in " ".join(argv)
+    assert "-display gtk" in " ".join(argv)
+    assert "agent" not in " ".join(argv)
+    assert "pvpanic-pci" not in argv
+    assert argv[argv.index("-cpu") + 1] == "power9"
+
+
+def test_a_console_that_is_no_serial_port() -> None:
+    assert SerialConsole("console", "sclpconsole").to_argv() == ["-device", "sclpconsole,chardev=console"]
+
+
+def test_flash_keeps_its_template() -> None:
+    code, variables = Flash("/code,1", "/vars").to_argv()[1::2]
+    assert code == "if=pflash,unit=0,format=raw,read-only=on,file=/code,,1"
+    assert variables == "if=pflash,unit=1,format=raw,snapshot=on,file=/vars"

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qemu_viso.errors import CannotCreateError, TryAgainError
+from qemu_viso.vhost_user import Listener
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qemu_viso.image import Image
+
+
+def test_it_listens_for_this_user_alone_and_goes_without_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    umask = os.umask(0)
+    try:
+        listener = Listener.bind(str(path))
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    listener.close()
+    listener.close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_dead_socket_is_replaced(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+        dead.listen()
+    with Listener.bind(path), socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+
+
+def test_a_living_one_is_not(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with Listener.bind(path):
+        with pytest.raises(TryAgainError, match="another program listens"):
+            Listener.bind(path)
+        assert os.path.exists(path)
+
+
+def test_what_is_no_socket_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_text("precious")
+    with pytest.raises(CannotCreateError, match="Address already in use"):
+        Listener.bind(str(path))
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["missing/s", "x" * 200])
+def test_paths_that_cannot_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CannotCreateError, match="a socket cannot be made at"):
+        Listener.bind(str(tmp_path / name))
+
+
+def test_somebody_elses_socket_is_kept(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    listener = Listener.bind(path)
+    os.rename(path, path + ".old")
+    with Listener.bind(path):
+        listener.close()
+        assert os.path.exists(path)
+
+
+def test_a_socket_from_elsewhere_has_no_path(tmp_path: Path, image: Image) -> None:
+    path = str(tmp_path / "s")
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(path)
+    sock.listen()
+    with Listener(sock):
+        pass
+    assert os.path.exists(path)
