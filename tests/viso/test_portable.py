@@ -98,6 +98,7 @@ def test_a_platform_after_the_new_entry() -> None:
 
     assert [f.what for f in found(habit, Version.TRUNK)] == [what]
     assert found(right, Version.TRUNK) == []
+    assert [f.what for f in found("--eltorito-new-entry --eltorito-platform-id=efi -b /a", Version.TRUNK)] == [what]
 
 
 def test_comments_of_response_files() -> None:
@@ -109,7 +110,7 @@ def test_comments_of_response_files() -> None:
 
 
 def test_findings_stand_in_the_order_of_the_text() -> None:
-    recipe = body('-T "a\\b"\n-V x @r\n-f', {"r": "-T"})
+    recipe = body('-T "a\\b"\n-V x @R\n-f', {"R": "-T"})
 
     assert [str(f.place) for f in portability(recipe, Version.TRUNK)] == [
         "dir/a.viso:2:1",
@@ -117,7 +118,7 @@ def test_findings_stand_in_the_order_of_the_text() -> None:
         "dir/a.viso:3:1",
         "dir/a.viso:3:6",
         "dir/a.viso:4:1",
-        "dir/r:1:1",
+        "dir/R:1:1",
     ]
 
 
