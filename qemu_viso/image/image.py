@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -228,6 +227,8 @@ class Image:
 
         Equal fingerprints mean equal images, short of a host file that changed and kept its size and times.
         """
+        import hashlib  # it loads OpenSSL, which the way to the first byte does not need
+
         digest = hashlib.sha256()
         for index in range(len(self.regions)):
             region = self.regions[index]

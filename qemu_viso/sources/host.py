@@ -32,14 +32,12 @@ class HostDirectory:
     @property
     def path(self) -> str:
         """The path, as it is opened and as messages show it."""
-        if self.parent is None:
-            return self.name
         parts = [self.name]
-        above: HostDirectory | None = self.parent
+        above = self.parent
         while above is not None:
             parts.append(above.name)
             above = above.parent
-        return os.path.join(*reversed(parts))
+        return "/".join(reversed(parts)) if parts[-1] != "/" else "/" + "/".join(reversed(parts[:-1]))
 
 
 class HostFile:
@@ -65,7 +63,8 @@ class HostFile:
     @property
     def path(self) -> str:
         """The path, as it is opened and as messages show it."""
-        return os.path.join(self.directory.path, self.name)
+        folder = self.directory.path
+        return f"{folder}/{self.name}" if folder not in ("", "/") else folder + self.name
 
     def check(self, status: os.stat_result) -> None:
         """Compare an open file's status with the identity.
@@ -73,7 +72,9 @@ class HostFile:
         Raises:
             StaleSourceError: it is another file, or its content may have changed.
         """
-        if status.st_mtime_ns != self.mtime_ns or status.st_size != self.size:
+        if status.st_mode & 0o170000 != stat.S_IFREG:
+            what = "is no longer a regular file: it has been replaced"
+        elif status.st_mtime_ns != self.mtime_ns or status.st_size != self.size:
             what = "has changed"
         elif status.st_ino != self.inode or status.st_dev != self.directory.device:
             what = "has been replaced"
@@ -93,20 +94,21 @@ class HostFile:
             StaleSourceError: it is not the file that was laid out.
             InputOutputError: anything else.
         """
+        descriptor = self.open_unchecked()
         try:
-            # O_NONBLOCK: what was a file may have become a FIFO, on which a plain open would wait for ever.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise open_error(self.path, error) from None
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise StaleSourceError(f"the source '{self.path}' is no longer a regular file")
-            self.check(status)
+            self.check(os.fstat(descriptor))
         except BaseException:
             os.close(descriptor)
             raise
         return descriptor
+
+    def open_unchecked(self) -> int:
+        """Open for one read, behind which the caller calls `check`; the other errors of `open`."""
+        try:
+            # O_NONBLOCK: what was a file may have become a FIFO, on which a plain open would wait for ever.
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise open_error(self.path, error) from None
 
 
 def open_error(path: str, error: OSError) -> MissingInputError | AccessError | InputOutputError:

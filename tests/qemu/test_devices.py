@@ -94,7 +94,7 @@ def test_the_whole_command_line_of_a_machine() -> None:
     text = " ".join(argv)
     for each in (
         "qemu-system-x86_64 -S -nodefaults -no-user-config -display none",
-        "-machine q35,memory-backend=ram -accel tcg",
+        "-machine q35,memory-backend=ram,graphics=off -accel tcg",
         "-sandbox on,",
         "-action panic=pause,reboot=shutdown",
         "-object memory-backend-memfd,id=ram,size=256M,share=on -m 256M",
