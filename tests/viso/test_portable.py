@@ -8,6 +8,7 @@ from qemu_viso.viso.known import REFUSED
 from qemu_viso.viso.options import BY_SPELLING, REMARKABLE, Version
 from qemu_viso.viso.portable import Finding, portability, rules
 from qemu_viso.viso.quirks import Quirk
+from tests.viso import virtualbox_tables
 from tests.viso.recipes import Case, body, case_bytes, conformance_cases, parse
 
 EVERY = (Version.V6_1, Version.V7_0, Version.TRUNK)
@@ -158,5 +159,34 @@ def test_what_virtualbox_rendered_is_portable() -> None:
     assert whats == {Quirk.BACKSLASH, "a Rock Ridge name apart from the ISO 9660 name"}
 
 
+def test_what_virtualbox_refused_for_its_text_is_found() -> None:
+    """The measured cases that differ, and in which the text alone says that they do."""
+    found_in = {
+        case["name"]
+        for case in conformance_cases()
+        if case["verdict"] == "beyond" and portability(parse(at_d(case), {"more.rsp": "a"}), Version.V6_1)
+    }
+
+    assert found_in == {
+        "dd-variants",
+        "dir-dot",
+        "eltorito-efi",
+        "eltorito-efi-new-entry",
+        "eltorito-noslash",
+        "err-T",
+        "err-compat-f",
+        "err-graft-points",
+        "no-joliet-after",
+        "ns-joliet-only",
+        "opt-V-version",
+        "rock-after",
+        "rsp-rel",
+    }
+
+
 def at_d(case: Case) -> str:
     return case_bytes(case).decode().replace("@DIR@", "/d")
+
+
+def test_the_page_has_these_tables() -> None:
+    assert virtualbox_tables.PAGE.read_text() == virtualbox_tables.page()
