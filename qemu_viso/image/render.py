@@ -10,7 +10,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import CannotCreateError, InputOutputError, StaleSourceError
-from qemu_viso.image.regions import FileSlice
+from qemu_viso.image.regions import FileSlice, Joined
 from qemu_viso.sources.host import HostFile
 
 if TYPE_CHECKING:
@@ -79,8 +79,14 @@ def _write(image: Image, target: int, path: str, progress: Callable[[int], None]
                 writer.file(start, content, 0, content.size)
             elif isinstance(content, FileSlice):
                 writer.file(start, content.file, content.offset, content.size)
+            elif isinstance(content, Joined):
+                for part in content.parts:
+                    if isinstance(part, FileSlice):
+                        writer.file(start, part.file, part.offset, part.size)
+                    start += part.size
             elif content is not None:
-                writer.add(start, image.read(start, content.size))
+                for low in range(start, start + content.size, WINDOW):
+                    writer.add(low, image.read(low, min(WINDOW, start + content.size - low)))
         writer.flush()
         os.ftruncate(target, image.size)  # what the end lacks is a hole
     except OSError as error:
@@ -127,24 +133,22 @@ class _Writer:
 
     def file(self, start: int, file: HostFile, offset: int, size: int) -> None:
         """A stretch of a host file."""
-        descriptor = file.open_unchecked()
         try:
-            if size < COPY_FROM:
-                data = os.pread(descriptor, size, offset)
-                file.check(os.fstat(descriptor))
-                self.add(start, data)
-            else:
-                self.flush()
+            if size == file.size and size < COPY_FROM:
+                self.add(start, file.read())
+                return
+            self.flush()
+            descriptor = file.open()
+            try:
                 self._copy(start, file, descriptor, offset, size)
+            finally:
+                os.close(descriptor)
         except StaleSourceError as error:
             self._image.mark_stale(error)
             raise
-        finally:
-            os.close(descriptor)
 
     def _copy(self, start: int, file: HostFile, source: int, offset: int, size: int) -> None:
-        """Copy hole by hole and data by data; the file is checked before, so that the copy ends early, and after."""
-        file.check(os.fstat(source))
+        """Copy hole by hole and data by data."""
         position, stop, shift = offset, offset + size, start - offset
         while position < stop:
             position = min(_seek(source, position, os.SEEK_DATA, stop), stop)

@@ -11,6 +11,10 @@ import stat
 
 from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, StaleSourceError
 
+# O_NONBLOCK: what was a file may have become a FIFO, on which a plain open would wait for ever.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
 
 class HostDirectory:
     """A directory on the host, known by its place in another one.
@@ -22,22 +26,33 @@ class HostDirectory:
             `HostDirectory` of its own.
     """
 
-    __slots__ = ("device", "name", "parent")
+    __slots__ = ("_prefix", "device", "name", "parent")
 
     def __init__(self, parent: HostDirectory | None, name: str, device: int) -> None:
         self.parent = parent
         self.name = name
         self.device = device
+        self._prefix: str | None = None
 
     @property
     def path(self) -> str:
-        """The path, as it is opened and as messages show it."""
+        """The path, as messages show it."""
+        return self.name if self.parent is None else self._join()
+
+    @property
+    def prefix(self) -> str:
+        """The path with the separator behind it, so that a file's name completes it; made once."""
+        if self._prefix is None:
+            self._prefix = os.path.join(self.path, "")
+        return self._prefix
+
+    def _join(self) -> str:
         parts = [self.name]
         above = self.parent
         while above is not None:
             parts.append(above.name)
             above = above.parent
-        return "/".join(reversed(parts)) if parts[-1] != "/" else "/" + "/".join(reversed(parts[:-1]))
+        return os.path.join(*reversed(parts))
 
 
 class HostFile:
@@ -63,8 +78,7 @@ class HostFile:
     @property
     def path(self) -> str:
         """The path, as it is opened and as messages show it."""
-        folder = self.directory.path
-        return f"{folder}/{self.name}" if folder not in ("", "/") else folder + self.name
+        return self.directory.prefix + self.name
 
     def check(self, status: os.stat_result) -> None:
         """Compare an open file's status with the identity.
@@ -85,6 +99,29 @@ class HostFile:
             hint="open the recipe again to serve its new content",
         )
 
+    def read(self) -> bytes:
+        """The whole content: opened, read, checked and closed at once, with one `fstat` after the read.
+
+        Raises:
+            MissingInputError, AccessError: as `open`.
+            StaleSourceError: it is not, or is no longer, the file that was laid out.
+            InputOutputError: anything else.
+        """
+        path = self.directory.prefix + self.name
+        try:
+            descriptor = os.open(path, _FLAGS)
+            try:
+                data = os.pread(descriptor, self.size, 0)
+                status = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise open_error(path, error) from None
+        self.check(status)
+        if len(data) != self.size:
+            raise InputOutputError(f"the source '{path}' ends before its size")
+        return data
+
     def open(self) -> int:
         """Open for reading; the caller owns the descriptor.
 
@@ -94,7 +131,10 @@ class HostFile:
             StaleSourceError: it is not the file that was laid out.
             InputOutputError: anything else.
         """
-        descriptor = self.open_unchecked()
+        try:
+            descriptor = os.open(self.path, _FLAGS)
+        except OSError as error:
+            raise open_error(self.path, error) from None
         try:
             self.check(os.fstat(descriptor))
         except BaseException:
@@ -102,17 +142,10 @@ class HostFile:
             raise
         return descriptor
 
-    def open_unchecked(self) -> int:
-        """Open for one read, behind which the caller calls `check`; the other errors of `open`."""
-        try:
-            # O_NONBLOCK: what was a file may have become a FIFO, on which a plain open would wait for ever.
-            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise open_error(self.path, error) from None
-
 
 def open_error(path: str, error: OSError) -> MissingInputError | AccessError | InputOutputError:
-    """The sentence for a host file that cannot be opened or looked at."""
+    """The sentence for a host file that cannot be opened or looked at; control characters are shown escaped."""
+    path = path.translate(_CONTROL)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return MissingInputError(f"the source '{path}' does not exist")
     if isinstance(error, PermissionError):
