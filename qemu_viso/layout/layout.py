@@ -17,6 +17,7 @@ from qemu_viso.layout.hierarchy import MAX_PARENT, Hierarchy
 from qemu_viso.layout.hybrid import BACKUP_SECTORS, Hybrid
 from qemu_viso.layout.joliet import Joliet
 from qemu_viso.layout.primary import Primary
+from qemu_viso.layout.trans_tbl import trans_tbl
 from qemu_viso.layout.udf import ANCHOR, Udf, anchor
 from qemu_viso.ondisk import eltorito
 from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS, terminator
@@ -45,7 +46,10 @@ class Layout:
         self._regions = RegionMap()
         self._files: list[File] = []
         self._end = [0]
-        self._primary = Hierarchy(tree.root, Primary(tree.settings, tree.time_ns), tree.time_ns)
+        primary = Primary(tree.settings, tree.time_ns)
+        for directory, table in tree.tables:
+            table.data = Literal(trans_tbl(primary.entries(directory), table), "TRANS.TBL")
+        self._primary = Hierarchy(tree.root, primary, tree.time_ns)
         self._joliet = Hierarchy(tree.root, Joliet(), tree.time_ns) if tree.settings.joliet else None
         self._hierarchies = [self._primary] if self._joliet is None else [self._primary, self._joliet]
         self._udf = Udf(tree) if tree.settings.udf else None

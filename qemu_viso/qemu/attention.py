@@ -18,6 +18,10 @@ T = TypeVar("T")
 AFTERMATH = 2.0
 
 
+class LostError(GuestError):
+    """A connection was lost; the reason may be known a moment later."""
+
+
 class Trouble:
     """The first thing that went wrong, as an error, for whoever waits.
 
@@ -67,11 +71,13 @@ class Trouble:
         failure = task.exception()
         if failure is None:
             return task.result()
-        if isinstance(failure, EOFError | OSError | GuestError) and await self._reason():
+        if isinstance(failure, EOFError | OSError | LostError) and await self._reason():
             assert self.error is not None
             raise self.error from None
         if isinstance(failure, EOFError | OSError):
             raise self._complete(f"the connection was lost while {doing}") from None
+        if isinstance(failure, LostError):
+            raise self._complete(failure.message) from None
         raise failure
 
     async def _reason(self) -> bool:

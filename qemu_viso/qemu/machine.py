@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -175,10 +176,10 @@ class Machine:
         argv = self.spec.to_argv(numbers[0], numbers[1], numbers[2] if self.spec.agent else None)
         self._console = Console(ours[1], self._on_console_failure)
         self._stack.callback(self._console.close)
-        self.monitor = Monitor(self.spec.platform.program, self._on_event)
+        self.monitor = Monitor(os.path.basename(self.spec.platform.program), self._on_event)
         self._stack.push_async_callback(self.monitor.close)
-        self._child = await self._stack.enter_async_context(Child(argv, hand_down=theirs))
         self._stack.callback(self._note_stubbornness)
+        self._child = await self._stack.enter_async_context(Child(argv, hand_down=theirs))
         self._watch = asyncio.create_task(self._watch_exit(self._child))
         self._stack.push_async_callback(self._stop_watching)
         await self.attend(self.monitor.connect(ours[0], deadline), deadline, "waiting for QEMU to start")
@@ -198,8 +199,7 @@ class Machine:
         await self._stack.aclose()
 
     def _note_stubbornness(self) -> None:
-        assert self._child is not None
-        if self._child.ignored_sigterm:
+        if self._child is not None and self._child.ignored_sigterm:
             _log.warning("%s did not end when it was asked to, and was killed", self._child.name)
 
     # Watching

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from qemu_viso.errors import UsageError
-from qemu_viso.image import FileSlice, Generated, Literal, Patched
+from qemu_viso.image import FileSlice, Generated, Joined, Literal, Patched
 from qemu_viso.layout.joliet import Joliet
 from qemu_viso.layout.primary import Primary
 from qemu_viso.layout.udf_names import udf_names
@@ -171,12 +171,22 @@ def _content_bytes(content: Content) -> Iterator[bytes]:
         yield from _file_bytes(content, 0, content.size)
     elif isinstance(content, FileSlice):
         yield from _file_bytes(content.file, content.offset, content.size)
+    elif isinstance(content, Joined):
+        for part in content.parts:
+            yield from _content_bytes(part) if isinstance(part, FileSlice) else _zeros(part.size)
     elif isinstance(content, Literal):
         yield content.data
     elif isinstance(content, Generated):
         yield content.produce()
     elif isinstance(content, Patched):
         yield from _patched_bytes(content)
+
+
+def _zeros(size: int) -> Iterator[bytes]:
+    while size:
+        take = min(size, 1 << 20)
+        yield bytes(take)
+        size -= take
 
 
 def _patched_bytes(content: Patched) -> Iterator[bytes]:

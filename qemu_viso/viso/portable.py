@@ -130,6 +130,7 @@ _QUIRKS: dict[Quirk, dict[Version, str]] = {
     Quirk.LOOKALIKE_FILE: {Version.TRUNK: "it is an unknown option there, and refused"},
     Quirk.DOT: _everywhere("the name '/.' is refused where nothing was added before; '/=.' is not"),
     Quirk.RESPONSE_FILE: _everywhere("it is looked for in the directory that VirtualBox was started in"),
+    Quirk.FIRST_COMMENT: _before_trunk("its words are file specs there"),
     Quirk.COMMENT: {
         **_before_trunk("its words are file specs there"),
         Version.TRUNK: "the words before and after it become one",

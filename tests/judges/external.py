@@ -465,7 +465,7 @@ class Udfinfo:
         return facts
 
     def complaints(self, image: Path) -> list[str]:
-        return run("udfinfo", image).stderr.decode("utf-8", "replace").splitlines()
+        return run("udfinfo", image, ok=(0, 1)).stderr.decode("utf-8", "replace").splitlines()
 
 
 class Blkid:

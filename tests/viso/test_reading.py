@@ -13,7 +13,7 @@ from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, P
 from qemu_viso.viso import Quoting, parse_recipe, probe, read_recipe
 from qemu_viso.viso import parse as parsing
 from qemu_viso.viso import recipe as r
-from qemu_viso.viso.source import Source, Spot
+from qemu_viso.viso.source import Source, Spot, shown
 from tests.viso.recipes import BOURNE, MS_CRT, UUID_TEXT, body, parse
 
 if TYPE_CHECKING:
@@ -300,6 +300,20 @@ def test_a_spot_is_a_place() -> None:
     assert hash(spot) == hash(Place("f", 2, 2))
     assert str(spot) == "f:2:2"
     assert isinstance(spot, Place)
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("it's", "'it's'"),
+        ("a\n\x1b[31m\u202eb\udcff", r"'a\n\x1b[31m\u202eb\udcff'"),
+        ("x" * 60, "'" + "x" * 60 + "'"),
+        ("a" * 50 + "b" * 50, "'" + "a" * 40 + "…" + "b" * 20 + "'"),
+        ("\a" * 10_000, "'" + r"\x07" * 10 + "…" + r"\x07" * 5 + "'"),
+    ],
+)
+def test_words_in_messages(word: str, text: str) -> None:
+    assert shown(word) == text
 
 
 def test_a_spot_can_be_sent_elsewhere() -> None:
