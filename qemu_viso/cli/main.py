@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "boot": "boot a machine from a recipe's image, with its console here",
+    "cat": "write a file out of a recipe's image to stdout",
     "check": "say whether a recipe can be opened, and what an image cannot hold",
     "doctor": "say what this host has, and what is missing",
+    "explain": "say which structure or file a byte of a recipe's image comes from",
     "info": "open a recipe and show identifiers, namespaces, size and counts",
     "ls": "list what is in a recipe's image",
+    "map": "list the regions of a recipe's image",
     "render": "write a recipe's image to a file",
     "serve": "serve a recipe's image over NBD",
     "verify": "boot a guest and compare what it sees with what the recipe promises",
