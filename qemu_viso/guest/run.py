@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import ConfigurationError
 from qemu_viso.guest.agent import CONTENT_LIMIT, Agent
+from qemu_viso.guest.build import arguments_for
 from qemu_viso.qemu.devices import DirectKernel, VhostUserMedium
 from qemu_viso.qemu.machine import Machine, machine_for
 from qemu_viso.qemu.storage_daemon import StorageDaemon
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 
 def kernel_of(build: GuestBuild) -> DirectKernel:
     """The guest's kernel and initial RAM disk, for QEMU to load."""
-    # scan=sync: disks are there before the agent looks. panic=-1: no waiting before the reset that ends QEMU.
-    arguments = f"console={build.definition.platform.console} quiet panic=-1 scsi_mod.scan=sync"
-    return DirectKernel(str(build.kernel), str(build.initrd), arguments)
+    return DirectKernel(str(build.kernel), str(build.initrd), arguments_for(build.definition))
 
 
 def spec_for(
