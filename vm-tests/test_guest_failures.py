@@ -21,6 +21,7 @@ from qemu_viso.guest.run import spec_for, view
 from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.devices import BUSES, FileMedium, NbdMedium
 from qemu_viso.qemu.machine import Machine
+from qemu_viso.qemu.process import Child
 from qemu_viso.qemu.storage_daemon import StorageDaemon, listen
 
 if TYPE_CHECKING:
@@ -83,8 +84,10 @@ def test_a_medium_that_never_answers(linux_cloud: GuestBuild, image: Path, tmp_p
     assert "waiting for QEMU to start" in text or "in time" in text
 
 
-def test_a_medium_that_stops_answering(linux_cloud: GuestBuild, image: Path) -> None:
+def test_a_medium_that_stops_answering(linux_cloud: GuestBuild, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is frozen while the guest reads: the deadline says where, and QEMU's wait for it is not ours."""
+    assert Child.__init__.__kwdefaults__ is not None
+    monkeypatch.setitem(Child.__init__.__kwdefaults__, "grace", 0.5)
 
     async def run() -> int:
         deadline = Deadline.after(LONG)
