@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,6 @@ from tests.judges.reader.image import inspect
 from tests.recipes import write_recipe
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.judges.external import Judge
     from tests.judges.reader.image import Image
 
@@ -28,6 +27,9 @@ INTENDED = {
 BIOS = ("--eltorito-add-image=/boot/bios.img=tree/boot.img", "--no-emulation-boot", "--boot-load-size=4")
 UEFI = ("--eltorito-platform-id=efi", "--eltorito-add-image=/boot/uefi.img=tree/efi.img", "--no-emulation-boot")
 BOOT = (*BIOS, "--boot-info-table", *UEFI, "--boot-catalog=/boot/boot.cat")
+ISOLINUX = Path("/usr/lib/ISOLINUX")
+LOADER = (f"--eltorito-add-image=/isolinux.bin={ISOLINUX}/isolinux.bin", *BIOS[1:], "--boot-info-table")
+HYBRID = (f"-isohybrid-mbr={ISOLINUX}/isohdpfx.bin", *LOADER, *UEFI, "-isohybrid-gpt-basdat")  # of the UEFI image
 RECIPES: dict[str, tuple[str, ...]] = {
     "small": ("--strict-attribs", "--rock-ridge", "/=tree"),
     "small limited": ("/=tree",),
@@ -40,6 +42,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "small UDF": ("--udf", "--rock-ridge", "/=tree", *BOOT),
     "small UDF without links": ("--udf", "--rock-ridge", "/=tree", "/link=:remove:"),
     "difficult UDF": ("--udf", "--rock-ridge", "/=tree"),
+    "small hybrid": ("--udf", "--rock-ridge", "/=tree", *HYBRID),
     "difficult": ("--strict-attribs", "--rock-ridge", "/=tree"),
     "difficult limited": ("/=tree",),
     "difficult level 1": ("--iso-level=1", "--rock-ridge", "/=tree"),
@@ -66,6 +69,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         if reason := samples.without("genisoimage"):
             pytest.skip(reason)
         samples.genisoimage(folder / "other.iso", tree, "-R", "-J", "-V", "OTHER")
+    if name.endswith("hybrid") and not ISOLINUX.is_dir():
+        pytest.skip(f"{ISOLINUX} is not installed")
     image = open_viso(write_recipe(folder, *RECIPES[name])).image
     data = image.read(0, image.size)
     path = folder / "image.iso"
@@ -102,6 +107,30 @@ def test_rock_ridge_is_the_source(made: Made) -> None:
     assert made.seen.rock is not None
     expected = {path: item for path, item in view_of_directory(made.tree).items() if item.kind != "fifo"}
     assert difference(expected, view_of(made.seen.rock), ("the source", "the image"), ignore=("uid", "gid")) == []
+
+
+@pytest.mark.parametrize(
+    "made", ["small UDF", "small UDF without links", "difficult UDF", "small hybrid"], indirect=True
+)
+def test_udf_shows_what_rock_ridge_shows(made: Made) -> None:
+    assert made.seen.rock is not None
+    assert made.seen.udf is not None
+    # A name in UDF has a byte for its character size, and at most 254 more: a longer one is shortened.
+    rock, udf = (
+        {path: item for path, item in view_of(volume).items() if "x" * 200 not in path}
+        for volume in (made.seen.rock, made.seen.udf)
+    )
+    assert len(made.seen.rock.tree) == len(made.seen.udf.tree)
+    assert difference(rock, udf, ("Rock Ridge", "UDF"), ignore=("links",)) == []
+
+
+@pytest.mark.parametrize("made", ["small hybrid"], indirect=True)
+def test_the_disk_and_the_boot_catalog_name_one_image(made: Made) -> None:
+    assert made.seen.disk is not None
+    assert made.seen.boot is not None
+    uefi = made.seen.boot.entries[1]
+    (system,) = made.seen.disk.gpt
+    assert (system.first, system.last) == (uefi.sector * 4, uefi.sector * 4 + uefi.image.size // 512 - 1)
 
 
 @pytest.mark.parametrize("made", ["small"], indirect=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.judges.reader.model import Node, Volume
 
 DATA = Path(__file__).parents[1] / "data" / "conformance"
-RECIPE = "recipe.viso"
+RECIPE = "RECIPE.viso"  # its stem is the default volume identifier, so it is made of d-characters
 
 _FIRST_SECTOR = "image_sha256_16_of_first_sector"
 
