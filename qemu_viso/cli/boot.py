@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from qemu_viso.cli.common import add_recipe, open_recipe
+from qemu_viso.cli.common import add_recipe, open_recipe, set_up_logging
 
 if TYPE_CHECKING:
     import argparse
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Open the recipe, serve it, start the machine, and stay until it ends or Ctrl-] is typed."""
+    set_up_logging()
     from qemu_viso.errors import UsageError
     from qemu_viso.qemu.devices import BUSES
 

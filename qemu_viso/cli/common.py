@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -25,6 +24,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def set_up_logging() -> None:
+    """Messages of the library on stderr, for the commands that run for long."""
+    import logging
+
+    logging.basicConfig(format="qemu-viso: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("qemu_viso").setLevel(logging.INFO)
+    logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # it calls the end of a guest a failure
+
+
 def open_recipe(path: str) -> Opened:
     """Open a recipe, and print its warnings on stderr."""
     from qemu_viso.opening import open_viso
@@ -37,6 +45,8 @@ def open_recipe(path: str) -> Opened:
 
 def print_json(content: dict[str, object]) -> None:
     """One JSON document on stdout; undecodable bytes in names become surrogate escapes of JSON."""
+    import json
+
     print(json.dumps({"schema": SCHEMA, **content}, indent=1))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import os
 import signal
 import sys
@@ -67,9 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     name = next((word for word in words if word in COMMANDS), None)
     arguments = parser(name).parse_args(words)
-    logging.basicConfig(format="qemu-viso: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    logging.getLogger("qemu_viso").setLevel(logging.INFO)
-    logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)  # it calls the end of a guest a failure
     signal.signal(signal.SIGTERM, _terminate)
     try:
         _check_encoding()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from qemu_viso.cli.common import add_recipe, open_recipe
+from qemu_viso.cli.common import add_recipe, open_recipe, set_up_logging
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one URI line when ready, then serve."""
+    set_up_logging()
     from qemu_viso.nbd import Server, listen_unix
 
     image = open_recipe(arguments.spec).image

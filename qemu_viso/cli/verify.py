@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from qemu_viso.cli.common import add_json, open_recipe, print_json
+from qemu_viso.cli.common import add_json, open_recipe, print_json, set_up_logging
 
 if TYPE_CHECKING:
     import argparse
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the guest if it is missing, boot it for each recipe, print a line for each namespace."""
+    set_up_logging()
     from qemu_viso.errors import UsageError
     from qemu_viso.guest.build import build_guest
     from qemu_viso.guest.definition import load_definition

@@ -1,17 +1,19 @@
 """A read-only image as a contiguous map of regions, whose bytes are produced when they are read."""
 
-from qemu_viso.image.image import FilePiece, FileSpan, Image, Piece
-from qemu_viso.image.regions import Content, FileSlice, Generated, Literal, Patched, RegionMap
+from qemu_viso.image.image import FilePiece, Image, Piece, Span
+from qemu_viso.image.regions import Content, FileSlice, Generated, Hole, Joined, Literal, Patched, RegionMap
 
 __all__ = [
     "Content",
     "FilePiece",
     "FileSlice",
-    "FileSpan",
     "Generated",
+    "Hole",
     "Image",
+    "Joined",
     "Literal",
     "Patched",
     "Piece",
     "RegionMap",
+    "Span",
 ]

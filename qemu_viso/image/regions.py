@@ -28,6 +28,25 @@ class FileSlice:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A part of a file that is not recorded anywhere: `size` zero bytes."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A file in several pieces, one behind the other; none of them is empty."""
+
+    parts: tuple[FileSlice | Hole, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts together."""
+        return sum(part.size for part in self.parts)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Generated:
     """Bytes that are computed when they are first read, the same each time; `produce` returns exactly `size`."""
@@ -64,7 +83,7 @@ class Literal:
         return len(self.data)
 
 
-Content = HostFile | FileSlice | Generated | Patched | Literal
+Content = HostFile | FileSlice | Joined | Generated | Patched | Literal
 """What can fill a region; each has a `size` in bytes."""
 
 

@@ -57,7 +57,8 @@ def prepare(catalog: BootCatalog, end_of_volume: list[int]) -> None:
         end_of_volume: one number, filled in by the layout before anything is read: the sector behind the image,
             where images without content are said to lie.
     """
-    used = eltorito.ENTRY_SIZE * (1 + len(catalog.entries) + _headers(catalog.entries))
+    extensions = sum(eltorito.extension_count(entry.criteria) for entry in catalog.entries)
+    used = eltorito.ENTRY_SIZE * (1 + len(catalog.entries) + extensions + _headers(catalog.entries))
     size = -(-used // SECTOR) * SECTOR  # whole sectors, as readers of catalogs take them
     catalog.file.data = Generated(
         size, lambda: catalog_bytes(catalog.entries, end_of_volume[0]).ljust(size, b"\0"), "boot catalog"
@@ -65,24 +66,48 @@ def prepare(catalog: BootCatalog, end_of_volume: list[int]) -> None:
     patched: set[int] = set()
     for entry in catalog.entries:
         file = entry.image
-        if entry.info_table and isinstance(file, File) and id(file) not in patched:
+        if (entry.info_table or entry.grub_info) and isinstance(file, File) and id(file) not in patched:
             patched.add(id(file))
-            _patch(file)
+            _patch(file, table=entry.info_table, grub=entry.grub_info)
 
 
-def _patch(file: File) -> None:
+def _patch(file: File, *, table: bool, grub: bool) -> None:
+    """Let a boot image tell where it lies: with the table of ISOLINUX, with GRUB's note, or with both."""
     base = file.data
     if not isinstance(base, HostFile | FileSlice):
-        raise RecipeError("a boot information table can only be put into a file")
-    size = max(0, min(eltorito.INFO_TABLE_SIZE, base.size - eltorito.INFO_TABLE_OFFSET))
+        raise RecipeError("a boot information table can only be put into a file that lies in one piece")
+    start = eltorito.INFO_TABLE_OFFSET if table else eltorito.GRUB_INFO_OFFSET
+    stop = eltorito.INFO_TABLE_OFFSET + eltorito.INFO_TABLE_SIZE
+    if grub:
+        stop = eltorito.GRUB_INFO_OFFSET + eltorito.GRUB_INFO_SIZE
+    size = max(0, min(stop, base.size) - start)
     if not size:
         return
 
     def produce() -> bytes:
-        table = eltorito.info_table(PRIMARY_DESCRIPTOR, file.extent, base.size, checksum(base))
-        return table[:size]
+        head = bytearray(_head(base, stop))
+        total = checksum(base)
+        if grub:
+            note = slice(eltorito.GRUB_INFO_OFFSET, stop)
+            total -= sum(struct.unpack("<2I", head[note]))
+            head[note] = eltorito.grub_info(file.extent)
+            total += sum(struct.unpack("<2I", head[note]))
+        if table:
+            written = eltorito.info_table(PRIMARY_DESCRIPTOR, file.extent, base.size, total & 0xFFFFFFFF)
+            head[eltorito.INFO_TABLE_OFFSET : eltorito.INFO_TABLE_OFFSET + len(written)] = written
+        return bytes(head[start : start + size])
 
-    file.data = Patched(base, eltorito.INFO_TABLE_OFFSET, Generated(size, produce, "boot information table"))
+    file.data = Patched(base, start, Generated(size, produce, "boot information table"))
+
+
+def _head(content: HostFile | FileSlice, size: int) -> bytes:
+    """The first bytes of a file, filled up with zeros where it is shorter."""
+    file, start = (content, 0) if isinstance(content, HostFile) else (content.file, content.offset)
+    descriptor = file.open()
+    try:
+        return os.pread(descriptor, min(size, content.size), start).ljust(size, b"\0")
+    finally:
+        os.close(descriptor)
 
 
 def checksum(content: HostFile | FileSlice) -> int:
@@ -106,14 +131,18 @@ def checksum(content: HostFile | FileSlice) -> int:
 
 
 def _sections(entries: list[BootEntry]) -> list[list[BootEntry]]:
-    """The entries behind the default one, those of one platform in a row together."""
+    """The entries behind the default one, those of one platform and section id in a row together."""
     sections: list[list[BootEntry]] = []
     for entry in entries[1:]:
-        if sections and sections[-1][0].platform == entry.platform:
+        if sections and _section_of(sections[-1][0]) == _section_of(entry):
             sections[-1].append(entry)
         else:
             sections.append([entry])
     return sections
+
+
+def _section_of(entry: BootEntry) -> tuple[int, bytes]:
+    return entry.platform, entry.section_id
 
 
 def _headers(entries: list[BootEntry]) -> int:
@@ -125,10 +154,12 @@ def catalog_bytes(entries: list[BootEntry], end_of_volume: int) -> bytes:
 
     Without sections a final header that announces none marks the end, as VirtualBox writes it.
     """
-    parts = [eltorito.validation_entry(entries[0].platform), _entry(entries[0], end_of_volume)]
+    parts = [eltorito.validation_entry(*_section_of(entries[0])), _entry(entries[0], end_of_volume)]
     sections = _sections(entries)
     for section in sections:
-        parts.append(eltorito.section_header(section[0].platform, len(section), last=section is sections[-1]))
+        platform, identifier = _section_of(section[0])
+        last = section is sections[-1]
+        parts.append(eltorito.section_header(platform, len(section), last=last, identifier=identifier))
         parts.extend(_entry(entry, end_of_volume) for entry in section)
     if not sections:
         parts.append(eltorito.section_header(0, 0, last=True))
@@ -143,4 +174,6 @@ def _entry(entry: BootEntry, end_of_volume: int) -> bytes:
         segment=entry.load_segment,
         sectors=load_sectors(entry),
         extent=entry.image.extent if has_content and isinstance(entry.image, File) else end_of_volume,
+        system_type=entry.system_type,
+        criteria=entry.criteria,
     )

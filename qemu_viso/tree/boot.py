@@ -23,6 +23,7 @@ class BootOptions:
 
     def __init__(self) -> None:
         self.entries: list[BootEntry] = []
+        self._made = 0  # so many of the entries are the options' own; others behind them were imported
         self._platform = 0
         self._begin_next = True
         self._awaited: list[tuple[BootEntry, str, Place]] = []
@@ -30,25 +31,32 @@ class BootOptions:
 
     def new_entry(self) -> None:
         """What follows describes another entry."""
-        if self.entries:
+        if self._made:
             self._begin_next = True
+
+    def take_over(self, entries: list[BootEntry], place: Place) -> None:
+        """The entries of an imported image. Options that follow replace them from the first one on (section H1)."""
+        self.entries[self._made :] = entries[self._made :]
+        self._places[self._made :] = [place] * len(entries[self._made :])
 
     def platform(self, platform: int) -> None:
         """The platform of the entries that follow; an entry that has an image already stays what it is."""
         self._platform = platform
-        if self.entries and not self._begin_next:
-            if self._has_image(self.entries[-1]):
+        if self._made and not self._begin_next:
+            entry = self.entries[self._made - 1]
+            if self._has_image(entry):
                 self._begin_next = True
             else:
-                self.entries[-1].platform = platform
+                entry.platform = platform
 
     def current(self, place: Place) -> BootEntry:
         """The entry that an option speaks of, begun if need be."""
         if self._begin_next:
-            self.entries.append(BootEntry(platform=self._platform))
-            self._places.append(place)
+            self.entries[self._made : self._made + 1] = [BootEntry(platform=self._platform)]
+            self._places[self._made : self._made + 1] = [place]
+            self._made += 1
             self._begin_next = False
-        return self.entries[-1]
+        return self.entries[self._made - 1]
 
     def _has_image(self, entry: BootEntry) -> bool:
         return entry.image is not None or any(awaited is entry for awaited, _, _ in self._awaited)
@@ -62,7 +70,7 @@ class BootOptions:
         entry = self.current(place)
         if self._has_image(entry):
             raise RecipeError(
-                f"boot entry {len(self.entries)} already has an image",
+                f"boot entry {self._made} already has an image",
                 place=place,
                 hint="begin another entry with --eltorito-new-entry",
             )
@@ -79,7 +87,7 @@ class BootOptions:
 
     def efi_image(self, path: str, place: Place, look_up: Callable[[str], Node | None], *, new_entry: bool) -> None:
         """`-e PATH` and its kin: an EFI image without emulation."""
-        if new_entry and self.entries and self._has_image(self.entries[-1]):
+        if new_entry and self._made and self._has_image(self.entries[self._made - 1]):
             self.new_entry()
         entry = self.claim(place)
         entry.platform = EFI

@@ -12,8 +12,8 @@ from qemu_viso.image import FileSlice, Literal
 from qemu_viso.tree import graft
 from qemu_viso.tree.attributes import AttributeRules
 from qemu_viso.tree.boot import BootOptions
-from qemu_viso.tree.nodes import ALL_NAMESPACES, Attributes, Directory, File, Namespace
-from qemu_viso.tree.origin import HostOrigin, WalkOptions
+from qemu_viso.tree.nodes import ALL_NAMESPACES, Attributes, Directory, File, Link, Namespace
+from qemu_viso.tree.origin import Clock, HostOrigin, WalkOptions
 from qemu_viso.tree.tree import BootCatalog, Tree
 from qemu_viso.viso import recipe as steps
 from qemu_viso.viso.recipe import Name
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
     from qemu_viso.image import Content
     from qemu_viso.tree.nodes import Node
+    from qemu_viso.tree.origin import Origin
 
 SYSTEM_AREA_BYTES = 16 * 2048
 MBR_CODE_BYTES = 432
+MAX_PUSHES = 4
+TRANS_TBL = "TRANS.TBL"
 
 _NAMESPACES = {Name.ISO: Namespace.ISO, Name.JOLIET: Namespace.JOLIET, Name.UDF: Namespace.UDF}
 _DEFAULT_NAMES = (frozenset((Name.ISO, Name.JOLIET, Name.UDF)),)
@@ -80,12 +83,16 @@ class Builder:
         self.tree = Tree(stem, Directory(self.rules.new_directory(), None))
         self.tree.warnings.extend(recipe.warnings)
         self._walk = WalkOptions()
-        self._host = HostOrigin(os.path.dirname(recipe.path) or ".", self._walk, epoch_ns, self.tree.warnings)
+        self._clock = Clock(epoch_ns)
+        self._host = HostOrigin(os.path.dirname(recipe.path) or ".", self._walk, self._clock, self.tree.warnings)
+        self._origins: list[Origin] = [self._host]
         self._names: tuple[frozenset[Name], ...] = _DEFAULT_NAMES
         self._boot = BootOptions()
         self._catalog: tuple[tuple[str | None, ...], tuple[frozenset[Name], ...], Place] | None = None
         self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
-        self._anything_named = False
+        self._catalog_file: File | None = None
+        self._given: set[tuple[Namespace, steps.VolumeField]] = set()
+        self._named: set[Namespace] = set()
 
     def handlers(self) -> dict[type[steps.Step], Callable[[Any], None]]:
         """Which method carries out which step."""
@@ -97,6 +104,9 @@ class Builder:
             steps.Rename: self.rename,
             steps.SetNames: self.set_names,
             steps.SetNamesFromImport: self.set_names_from_import,
+            steps.ImportIso: self.import_iso,
+            steps.PushIso: self.push_iso,
+            steps.PopIso: self.pop_iso,
             steps.Exclude: lambda step: self._walk.exclude(step.pattern),
             steps.Hide: self.hide,
             steps.Sort: self.sort,
@@ -163,7 +173,7 @@ class Builder:
 
     def add_source(self, step: steps.AddSource) -> None:
         """Put a source into the tree, under each of its names."""
-        self.put(self._host.node(step.source, self.rules), step.names, step.source, self._names)
+        self.put(self._origins[-1].node(step.source, self.rules), step.names, step.source, self._names)
 
     def put(
         self,
@@ -177,10 +187,10 @@ class Builder:
         named = False
         for path, namespaces in self._specified(names, setup):
             self._put_at(node, path, namespaces, source, rock_path)
+            self._named |= namespaces
             named = True
         if not named:
             self.tree.warnings.append(f"'{source}' has no name in the image, so it is left out")
-        self._anything_named |= named
 
     def _put_at(
         self, node: Node, path: str, namespaces: frozenset[Namespace], source: str, rock_path: str | None
@@ -208,7 +218,7 @@ class Builder:
 
     def _put_root(self, node: Directory, namespaces: frozenset[Namespace]) -> None:
         root = self.tree.root
-        if not self._anything_named and namespaces == ALL_NAMESPACES:
+        if not self._named and namespaces == ALL_NAMESPACES:
             root.attributes, root.mtime_ns = node.attributes, node.mtime_ns
         graft.merge(root, node, namespaces, "/")
 
@@ -280,12 +290,64 @@ class Builder:
                 return node
         return None
 
+    # --- existing images -----------------------------------------------------------------------------------------
+
+    def import_iso(self, step: steps.ImportIso) -> None:
+        """Take over everything that an image holds."""
+        from qemu_viso.tree.existing.image import ExistingImage
+        from qemu_viso.tree.existing.importing import import_image
+        from qemu_viso.tree.existing.medium import Medium
+
+        image = ExistingImage(Medium(self._origins[-1].data(step.path), step.path))
+        imported = import_image(image, self.rules, self._clock, el_torito=step.el_torito)
+        tree = self.tree
+        graft.merge(tree.root, imported.root, ALL_NAMESPACES, "/")
+        self._named |= imported.namespaces
+        tree.warnings += imported.warnings
+        for namespace, texts in imported.texts.items():
+            for field, text in texts.items():
+                if (namespace, field) not in self._given:
+                    tree.settings.texts[namespace][field] = text
+        if imported.full_rock_ridge and tree.settings.rock_ridge:
+            tree.settings.rock_ridge = 2
+        if imported.entries:
+            self._boot.take_over(imported.entries, step.place)
+            self._catalog_file = imported.catalog
+
+    def push_iso(self, step: steps.PushIso) -> None:
+        """Sources come out of an image from here on."""
+        from qemu_viso.tree.existing.pushed import PushedOrigin
+
+        if len(self._origins) > MAX_PUSHES:
+            raise RecipeError(
+                f"'{step.path}' cannot be pushed on {MAX_PUSHES} other images", hint="put a --pop before it"
+            )
+        content = self._origins[-1].data(step.path)
+        self._origins.append(
+            PushedOrigin(
+                content,
+                step.path,
+                joliet=step.joliet,
+                rock=step.rock,
+                options=self._walk,
+                clock=self._clock,
+                warnings=self.tree.warnings,
+            )
+        )
+
+    def pop_iso(self, _: steps.PopIso) -> None:
+        """Sources come from where they came from before the last push."""
+        if len(self._origins) == 1:
+            raise RecipeError("there is no pushed image for --pop to undo")
+        self._origins.pop()
+
     # --- texts and attributes ------------------------------------------------------------------------------------
 
     def set_text(self, step: steps.SetText) -> None:
         """A descriptor's text, in the active namespaces."""
         for namespace in self.active():
             self.tree.settings.texts[namespace][step.field] = step.value
+            self._given.add((namespace, step.field))
 
     def set_volume_set(self, step: steps.SetVolumeSet) -> None:
         """Size of the volume set, and the volume's number in it."""
@@ -335,11 +397,10 @@ class Builder:
     def boot_add_image(self, step: steps.BootAddImage) -> None:
         """Add a file, and boot from it."""
         entry = self._boot.claim(step.place)
-        node = self._host.node(step.source, self.rules)
+        node = self._origins[-1].node(step.source, self.rules)
         if not isinstance(node, File):
             raise RecipeError(f"the boot image '{step.source}' is not a file")
         self.put(node, step.names, step.source, self._names)
-        self._anything_named = True
         entry.image = node
 
     def boot_catalog(self, step: steps.BootCatalog) -> None:
@@ -365,16 +426,41 @@ class Builder:
     def finish(self) -> Tree:
         """What remains to be done when all steps are carried out."""
         tree = self.tree
-        tree.time_ns = self._epoch_ns if self._epoch_ns is not None else self._host.newest_ns
+        tree.time_ns = self._epoch_ns if self._epoch_ns is not None else self._clock.newest_ns
         self._finish_boot()
-        if not self._anything_named and tree.boot is None:
+        if tree.settings.joliet and Namespace.JOLIET not in self._named:
+            tree.settings.joliet = 0
+        if tree.settings.udf and Namespace.UDF not in self._named:
+            tree.settings.udf = False
+        if not self._named and tree.boot is None:
             raise RecipeError(
                 "the recipe puts nothing into the image",
                 place=Place(self._recipe.path, 1, 1),
                 hint="add a file spec, such as '/readme.txt=readme.txt' or '/=folder'",
             )
         self._hide()
+        self._warn_of_links()
+        if tree.settings.trans_tbl:
+            self._add_tables()
         return tree
+
+    def _warn_of_links(self) -> None:
+        if self.tree.settings.rock_ridge:
+            return
+        links = [path for path, node in self.tree.walk(Namespace.ISO) if isinstance(node, Link)]
+        if links:
+            many = f"'{links[0]}' and {len(links) - 1} more" if len(links) > 1 else f"'{links[0]}'"
+            self.tree.warnings.append(f"links need Rock Ridge, which is off: {many} are left out of the ISO 9660 tree")
+
+    def _add_tables(self) -> None:
+        """A TRANS.TBL for each directory that has none; its lines are the layout's business."""
+        attributes = self.rules.new_file()
+        found = (node for _, node in self.tree.walk(Namespace.ISO) if isinstance(node, Directory))
+        for directory in [self.tree.root, *found]:
+            if directory.listings[Namespace.ISO].find(TRANS_TBL) is None:
+                table = File(Literal(b"", TRANS_TBL), attributes, None)
+                next(directory.own_listings(frozenset((Namespace.ISO,)))).add(TRANS_TBL, table)
+                self.tree.tables.append((directory, table))
 
     def _finish_boot(self) -> None:
         entries = self._boot.finish(self.look_up)
@@ -386,7 +472,9 @@ class Builder:
                     hint="give one with -b PATH or --eltorito-add-image SPEC",
                 )
             return
-        catalog = File(Literal(b"", "boot catalog"), self.rules.new_file(), None)  # its bytes are the layout's business
+        catalog = self._catalog_file  # its bytes are the layout's business
+        if catalog is None:
+            catalog = File(Literal(b"", "boot catalog"), self.rules.new_file(), None)
         self.tree.boot = BootCatalog(entries, catalog)
         if self._catalog is not None:
             names, setup, place = self._catalog

@@ -128,8 +128,10 @@ def merge(target: Directory, source: Directory, namespaces: frozenset[Namespace]
     stack = [(target, source, namespaces, path)]
     while stack:
         into, out_of, members, at = stack.pop()
-        for _, sharing in list(into.groups(members)):
+        for sharing in _agreeing(into, out_of, members):
             incoming = out_of.nodes(min(sharing))
+            if not incoming:
+                continue
             listing = next(into.own_listings(sharing))
             fresh: dict[str, Node] = {}  # names of one source are not compared with each other
             for name, node in incoming.items():
@@ -141,6 +143,11 @@ def merge(target: Directory, source: Directory, namespaces: frozenset[Namespace]
                 else:
                     raise taken(f"{at.rstrip('/')}/{name}", found[0], name)
             listing.extend(fresh)
+
+
+def _agreeing(one: Directory, other: Directory, namespaces: frozenset[Namespace]) -> list[frozenset[Namespace]]:
+    """The namespaces in groups, each of which shares a listing in both directories."""
+    return [within for _, sharing in list(one.groups(namespaces)) for _, within in list(other.groups(sorted(sharing)))]
 
 
 def remove(root: Directory, path: list[str], namespaces: Iterable[Namespace]) -> bool:

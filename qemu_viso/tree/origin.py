@@ -17,6 +17,7 @@ from qemu_viso.sources.host import HostDirectory, HostFile, open_error, scan
 from qemu_viso.tree.nodes import Directory, File, Link
 
 if TYPE_CHECKING:
+    from qemu_viso.image import FileSlice, Joined
     from qemu_viso.tree.attributes import AttributeRules
     from qemu_viso.tree.nodes import Node
 
@@ -26,6 +27,32 @@ class Origin(Protocol):
 
     def node(self, source: str, rules: AttributeRules) -> Node:
         """A fresh node for `source`, with all below it."""
+
+    def data(self, source: str) -> HostFile | FileSlice | Joined:
+        """Where the bytes of the file `source` are, which is to be read now rather than put into the image."""
+
+
+class Clock:
+    """The times of sources.
+
+    Args:
+        limit_ns: no time of the image is later than this; None for no limit.
+
+    Attributes:
+        newest_ns: the newest time so far.
+    """
+
+    def __init__(self, limit_ns: int | None) -> None:
+        self._limit_ns = limit_ns
+        self.newest_ns = 0
+
+    def clamped(self, mtime_ns: int) -> int:
+        """A source's time as the image has it."""
+        if self._limit_ns is not None and mtime_ns > self._limit_ns:
+            mtime_ns = self._limit_ns
+        if mtime_ns > self.newest_ns:
+            self.newest_ns = mtime_ns
+        return mtime_ns
 
 
 class WalkOptions:
@@ -60,17 +87,16 @@ class HostOrigin:
     Args:
         base: the recipe's directory.
         options: how directories are walked; shared with the builder, which changes it as the recipe goes on.
-        clamp_ns: no time of the image is later than this; None for no limit.
+        clock: clamps times, and keeps the newest.
         warnings: where sentences about things left out are appended.
     """
 
-    def __init__(self, base: str, options: WalkOptions, clamp_ns: int | None, warnings: list[str]) -> None:
+    def __init__(self, base: str, options: WalkOptions, clock: Clock, warnings: list[str]) -> None:
         self._base = base
         self._options = options
-        self._clamp_ns = clamp_ns
+        self._time = clock.clamped
         self._warnings = warnings
         self._directories: dict[tuple[str, int], HostDirectory] = {}
-        self.newest_ns = 0
 
     def resolve(self, source: str) -> tuple[str, os.stat_result]:
         """The host path that a source means, and what is there, links followed.
@@ -118,6 +144,10 @@ class HostOrigin:
             raise RecipeError(f"'{source}' is a {_kind(status.st_mode)}, and a file is needed here")
         return self._host_file(path, status)
 
+    def data(self, source: str) -> HostFile:
+        """The same as `file`."""
+        return self.file(source)
+
     def _host_file(self, path: str, status: os.stat_result) -> HostFile:
         folder, name = os.path.split(path)
         key = (folder, status.st_dev)
@@ -128,13 +158,6 @@ class HostOrigin:
 
     def _file(self, path: str, status: os.stat_result, rules: AttributeRules) -> File:
         return File(self._host_file(path, status), rules.of(status), self._time(status.st_mtime_ns))
-
-    def _time(self, mtime_ns: int) -> int:
-        if self._clamp_ns is not None and mtime_ns > self._clamp_ns:
-            mtime_ns = self._clamp_ns
-        if mtime_ns > self.newest_ns:
-            self.newest_ns = mtime_ns
-        return mtime_ns
 
     def _walk(self, path: str, status: os.stat_result, rules: AttributeRules) -> Directory:
         top = Directory(rules.of(status), self._time(status.st_mtime_ns))

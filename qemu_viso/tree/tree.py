@@ -27,6 +27,11 @@ class BootEntry:
         image: the file; a directory, which VirtualBox accepts, is an image without content.
         load_segment: real-mode segment.
         load_sectors: how many 512-byte sectors the firmware loads; None for "whatever suits", see `sectors`.
+        info_table: the image wants the boot information table of ISOLINUX.
+        system_type: what a partition table in the image has as type; firmware does not look at it.
+        criteria: selection criteria type and criteria (2.4), b"" for none.
+        section_id: the id of the section that the entry is in; neighbours of one platform and id share a section.
+        grub_info: the image wants GRUB's note of where it lies.
     """
 
     platform: int = 0
@@ -37,6 +42,10 @@ class BootEntry:
     load_sectors: int | None = None
     info_table: bool = False
     in_gpt: bool = False
+    system_type: int = 1
+    criteria: bytes = b""
+    section_id: bytes = b""
+    grub_info: bool = False
 
 
 @dataclass(slots=True)
@@ -74,6 +83,7 @@ class Tree:
         time_ns: the image's own time, nanoseconds since the epoch: the newest source's mtime, or SOURCE_DATE_EPOCH.
         system_area: what fills sectors 0 to 15, at most 32 KiB.
         isohybrid_mbr: MBR boot code, 432 bytes or less.
+        tables: the TRANS.TBL files, each with the directory that it is in and about.
         weights: what `-sort` gave, patterns of paths: heavier files lie nearer to the start.
         warnings: sentences about what the image cannot hold as the source has it.
     """
@@ -85,6 +95,7 @@ class Tree:
     boot: BootCatalog | None = None
     system_area: Content | None = None
     isohybrid_mbr: Content | None = None
+    tables: list[tuple[Directory, File]] = field(default_factory=list)
     weights: list[tuple[re.Pattern[str], int]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 

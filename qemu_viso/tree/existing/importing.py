@@ -1,0 +1,151 @@
+"""`--import-iso`: everything that an image holds, as a tree to be merged into the one under construction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qemu_viso.image import FileSlice, Literal
+from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS
+from qemu_viso.tree.existing.el_torito import has_grub_info, has_info_table, image_size, read_catalog
+from qemu_viso.tree.existing.nodes import NodeMaker
+from qemu_viso.tree.existing.unify import unify
+from qemu_viso.tree.nodes import Directory, File, Namespace
+from qemu_viso.tree.tree import BootEntry
+from qemu_viso.viso.recipe import VolumeField
+
+if TYPE_CHECKING:
+    from qemu_viso.tree.attributes import AttributeRules
+    from qemu_viso.tree.existing.el_torito import FoundEntry
+    from qemu_viso.tree.existing.image import ExistingImage
+    from qemu_viso.tree.existing.volume import FileSystem, Found
+    from qemu_viso.tree.origin import Clock
+
+TRANS_TBL = "TRANS.TBL"
+
+
+@dataclass(slots=True)
+class Imported:
+    """What an image gives.
+
+    Attributes:
+        root: its tree, to be merged; what the image does not have, that namespace does not list.
+        namespaces: those that the image has.
+        texts: the identifiers of its volumes.
+        full_rock_ridge: its Rock Ridge announces itself with an ER entry.
+        entries: the boot entries.
+        catalog: the file that shows the boot catalog where it has a name; None where there is no boot catalog.
+        system_area: the first 32 KiB, None where they are zeros.
+        places: which file was at which sector of the image, for those that firmware is told of.
+        sectors: of the whole image.
+        warnings: sentences about what could not be taken over.
+    """
+
+    root: Directory
+    namespaces: frozenset[Namespace]
+    texts: dict[Namespace, dict[VolumeField, str]]
+    full_rock_ridge: bool
+    entries: list[BootEntry] = field(default_factory=list)
+    catalog: File | None = None
+    system_area: bytes | None = None
+    places: dict[int, File] = field(default_factory=dict)
+    sectors: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+def import_image(image: ExistingImage, rules: AttributeRules, clock: Clock, *, el_torito: bool) -> Imported:
+    """Read a whole image, but no data of files.
+
+    Raises:
+        RecipeError: the image is damaged.
+        InputOutputError: it cannot be read, or changed meanwhile.
+    """
+    maker = NodeMaker(rules, clock, _left_out)
+    catalog = _claim_catalog(image, maker, rules) if el_torito else None
+    root, namespaces = _trees(image, maker)
+    rock_ridge = image.primary.rock_ridge if image.primary is not None else 0
+    imported = Imported(root, namespaces, _texts(image), rock_ridge == 2, sectors=-(-image.medium.size // SECTOR))
+    if catalog is not None and image.descriptors.boot_catalog is not None:
+        _import_boot(image, imported, maker, read_catalog(image.medium, image.descriptors.boot_catalog))
+        imported.catalog = catalog if imported.entries else None
+    if el_torito:
+        area = image.medium.peek(0, SYSTEM_AREA_SECTORS * SECTOR)
+        imported.system_area = area if any(area) else None
+    for system in (image.primary, image.joliet, image.udf):
+        if system is not None:
+            imported.warnings += system.warnings.take()
+    image.medium.verify()
+    return imported
+
+
+def _left_out(path: str, found: Found) -> bool:
+    """The tables list identifiers of the old image, which are not those of the new one (section H1)."""
+    return path.endswith("/" + TRANS_TBL) and found.data is not None
+
+
+def _trees(image: ExistingImage, maker: NodeMaker) -> tuple[Directory, frozenset[Namespace]]:
+    every: tuple[tuple[Namespace, FileSystem | None], ...] = (
+        (Namespace.ISO, image.primary),
+        (Namespace.JOLIET, image.joliet),
+        (Namespace.UDF, image.udf),
+    )
+    systems = [(namespace, system) for namespace, system in every if system is not None]
+    base, first = systems[0]
+    root = maker.tree(first, first.root, frozenset((base,)))
+    for namespace, system in systems[1:]:
+        other = maker.tree(system, system.root, frozenset((namespace,)), bare=True)
+        unify(root, other, namespace, base)
+    return root, frozenset(namespace for namespace, _ in systems)
+
+
+def _texts(image: ExistingImage) -> dict[Namespace, dict[VolumeField, str]]:
+    texts: dict[Namespace, dict[VolumeField, str]] = {}
+    if image.descriptors.primary is not None:
+        texts[Namespace.ISO] = image.descriptors.primary.texts
+    if image.descriptors.joliet is not None:
+        texts[Namespace.JOLIET] = image.descriptors.joliet.texts
+    if image.udf is not None and image.udf.label:
+        texts[Namespace.UDF] = {VolumeField.VOLUME_ID: image.udf.label}
+    return texts
+
+
+# --- boot ------------------------------------------------------------------------------------------------------------
+
+
+def _claim_catalog(image: ExistingImage, maker: NodeMaker, rules: AttributeRules) -> File | None:
+    """The file that the boot catalog becomes; whatever name leads to its sector, leads to it from now on."""
+    sector = image.descriptors.boot_catalog
+    if sector is None:
+        return None
+    catalog = File(Literal(b"", "boot catalog"), rules.new_file(), None)
+    maker.claimed[sector * SECTOR] = catalog
+    return catalog
+
+
+def _import_boot(image: ExistingImage, imported: Imported, maker: NodeMaker, found: list[FoundEntry]) -> None:
+    by_offset = {
+        data.offset - image.medium.offset: file for data, file in maker.files.items() if isinstance(data, FileSlice)
+    }
+    starts = sorted({*by_offset, *(entry.offset for entry in found)})
+    for entry in found:
+        file = by_offset.get(entry.offset)
+        if file is None:
+            size = image_size(entry, starts, image.medium.size)
+            data = image.medium.slice(entry.offset, size, "a boot image")
+            file = by_offset[entry.offset] = maker.hidden(data)
+        imported.places[entry.offset // SECTOR] = file
+        imported.entries.append(
+            BootEntry(
+                platform=entry.platform,
+                image=file,
+                media=entry.media,
+                bootable=entry.bootable,
+                load_segment=entry.load_segment,
+                load_sectors=entry.load_sectors,
+                info_table=has_info_table(image.medium, entry),
+                system_type=entry.system_type,
+                criteria=entry.criteria,
+                section_id=entry.identifier,
+                grub_info=has_grub_info(image.medium, entry),
+            )
+        )

@@ -1,0 +1,101 @@
+"""The bytes of an existing image: a host file, or a part of one, read in bounded pieces."""
+
+from __future__ import annotations
+
+import os
+
+from qemu_viso.errors import InputOutputError, RecipeError
+from qemu_viso.image import FileSlice, Joined
+from qemu_viso.sources.handles import Handle
+from qemu_viso.sources.host import HostFile
+
+WINDOW = 64 << 10
+"""Bytes that are read at once: metadata lies together, and a system call for each sector would be most of the time."""
+WINDOWS = 32
+"""How many windows are kept."""
+
+
+class Medium:
+    """An image to be read.
+
+    Args:
+        content: where its bytes are; a file of an image on a medium is a medium itself.
+        name: how messages call it.
+
+    Attributes:
+        offset: where it begins in the host file.
+        size: bytes.
+
+    Raises:
+        RecipeError: the image is a file that lies in several pieces inside another image.
+        MissingInputError, AccessError, StaleSourceError, InputOutputError: the host file cannot be opened.
+    """
+
+    def __init__(self, content: HostFile | FileSlice | Joined, name: str) -> None:
+        if isinstance(content, Joined):
+            raise RecipeError(f"'{name}' lies in several pieces inside another image, and cannot be opened there")
+        slice_ = FileSlice(content, 0, content.size) if isinstance(content, HostFile) else content
+        self.name = name
+        self.offset = slice_.offset
+        self.size = slice_.size
+        self._slice = slice_
+        self._handle = Handle(slice_.file)
+        self._windows: dict[int, bytes] = {}
+
+    def error(self, what: str, *, hint: str | None = None) -> RecipeError:
+        """The sentence for something that is wrong in the image."""
+        return RecipeError(f"the image '{self.name}' cannot be read: {what}", hint=hint)
+
+    def slice(self, offset: int, size: int, what: str) -> FileSlice:
+        """A part of the image, as a part of the host file; `what` is the thing that lies there.
+
+        Raises:
+            RecipeError: it is not all inside the image.
+        """
+        if offset < 0 or offset + size > self.size:
+            raise self.error(
+                f"{what} ({size} bytes at {offset}) is beyond its end at {self.size}",
+                hint="the file may have been cut short: compare its size, or its checksum, with what it should be",
+            )
+        return FileSlice(self._slice.file, self._slice.offset + offset, size)
+
+    def read(self, offset: int, size: int, what: str) -> bytes:
+        """Some bytes; the errors of `slice`, and `InputOutputError` when the host file cannot be read."""
+        number, inside = divmod(offset, WINDOW)
+        if offset >= 0 and inside + size <= WINDOW and offset + size <= self.size:
+            return self._window(number)[inside : inside + size]
+        place = self.slice(offset, size, what)
+        return self._pread(place.offset, size)
+
+    def peek(self, offset: int, size: int) -> bytes:
+        """As many of the bytes as there are."""
+        size = max(0, min(size, self.size - offset))
+        return self.read(offset, size, "") if size else b""
+
+    def _window(self, number: int) -> bytes:
+        data = self._windows.get(number)
+        if data is None:
+            if len(self._windows) >= WINDOWS:
+                del self._windows[next(iter(self._windows))]
+            start = number * WINDOW
+            data = self._windows[number] = self._pread(self._slice.offset + start, min(WINDOW, self.size - start))
+        return data
+
+    def _pread(self, offset: int, size: int) -> bytes:
+        parts = []
+        while size:
+            try:
+                data = os.pread(self._handle.descriptor, size, offset)
+            except OSError as error:
+                raise InputOutputError(f"the image '{self.name}' cannot be read: {error.strerror}") from None
+            if not data:
+                self.verify()
+                raise InputOutputError(f"the image '{self.name}' ends before its size")
+            parts.append(data)
+            offset += len(data)
+            size -= len(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def verify(self) -> None:
+        """Raise `StaleSourceError` if the host file has changed since it was opened."""
+        self._handle.verify()
