@@ -33,6 +33,9 @@ class RingWorker:
         kick: says that there are requests; None if the ring is to be polled.
         call: to say that there are answers; None if the front end polls.
         error: to say that the ring is broken.
+
+    Attributes:
+        broken: whether the ring has turned out to be; nothing more is taken from it.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class RingWorker:
         self._call = call
         self._error = error
         self._stopping = False
+        self.broken = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
@@ -83,6 +87,7 @@ class RingWorker:
             _log.exception("%s cannot be served", self._thread.name)
         else:
             return
+        self.broken = True
         if self._error is not None:
             self._error.signal()
 
