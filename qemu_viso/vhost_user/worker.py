@@ -68,14 +68,15 @@ class RingWorker:
         cleared = False
         self._thread.join(_PATIENCE_SECONDS)
         while self._thread.is_alive():
-            # A slow source, or a front end that gave us a call event that blocks and never reads it.
-            if self._call is not None:
-                self._call.clear()
-                cleared = True
+            # A slow source, or a front end that gave us an event that blocks and never reads it.
+            cleared = True
+            for event in (self._call, self._error):
+                if event is not None:
+                    event.clear()
             self._thread.join(_PATIENCE_SECONDS)
         os.close(self._wake)
         if cleared and self._call is not None:
-            self._call.signal()
+            self._call.signal()  # what was taken from it may have been meant for the driver
         return self._queue.next_available
 
     def _run(self) -> None:

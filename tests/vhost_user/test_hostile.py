@@ -435,16 +435,19 @@ def test_memory_is_taken_away_from_a_running_ring(path: str, image: Image, caplo
         assert driver.read(4, 512) == (0, 513, image.read(2048, 512))
 
 
-def test_a_call_that_blocks_holds_nobody(path: str, clean: None) -> None:
+@pytest.mark.parametrize("request_", [Request.SET_VRING_CALL, Request.SET_VRING_ERR])
+def test_an_event_that_blocks_holds_nobody(path: str, clean: None, request_: Request) -> None:
     """An eventfd that is full and not O_NONBLOCK: writing to it waits until somebody reads it, and nobody does."""
     with FrontEnd(path) as front_end:
         driver = front_end.start()
         full = os.eventfd(0, os.EFD_CLOEXEC)
         os.eventfd_write(full, 2**64 - 2)
         try:
-            front_end.must(Request.SET_VRING_CALL, u64(0), [full])
-            head, _, _ = driver.request(0, 0, [512])
-            driver.publish(head)
+            front_end.must(request_, u64(0), [full])
+            if request_ == Request.SET_VRING_CALL:
+                driver.publish(driver.request(0, 0, [512])[0])
+            else:
+                driver.publish(64)
             assert front_end.ask(Request.GET_VRING_BASE, state(0, 0)).request == Request.GET_VRING_BASE
         finally:
             os.close(full)
