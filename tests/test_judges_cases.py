@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -152,11 +153,42 @@ def test_content_of_the_primary_tree(tmp_path: Path) -> None:
     for name, text in (("one", "1"), ("two", "22"), ("none", "")):
         (source / name).write_text(text)
     path = samples.genisoimage(tmp_path / "plain.iso", source, "-V", "PLAIN")
-    content = [f"{sum16(data)}:{len(data)}" for data in (b"1", b"22", b"")]
+    content = [f"{sum16(data)}:{len(data)}" for data in (b"1", b"22")] + ["-:0"]
     with opened(path) as seen:
         assert cases.compare(case({"primary_content": content, "primary_dirs": 0}), seen) == []
         assert cases.compare(case({"primary_content": content[:2], "primary_dirs": 1}), seen) != []
         assert len(cases.compare(case({"rock": {}, "joliet": {}, "boot": {"platform": 0}}), seen)) == 3
+
+
+def test_a_boot_information_table_may_tell_another_sector(image: Path, tmp_path: Path) -> None:
+    """The image's place is the maker's affair; another byte of the image is not."""
+    expect = expected()
+    path = tmp_path / "table.iso"
+    with opened(image) as seen:
+        assert seen.boot is not None
+        sector = seen.boot.entries[0].sector
+    data = bytearray(image.read_bytes())
+    at = sector * 2048
+    whole = bytes(data[at : at + 6000])
+    checksum = sum(word for (word,) in struct.iter_unpack("<I", whole[64:])) & 0xFFFFFFFF
+
+    def table(place: int) -> bytes:
+        return whole[:8] + struct.pack("<4I", 16, place, 6000, checksum) + bytes(40) + whole[64:]
+
+    data[at : at + 6000] = table(sector)
+    path.write_bytes(data)
+    elsewhere = table(sector + 5)
+    for namespace in (expect["rock"], expect["joliet"]):
+        namespace["/boot.img"]["sha256_16"] = sum16(elsewhere)
+    entries = expect["boot"]["entries"]
+    assert isinstance(entries, list)
+    entries[0]["image_sha256_16_of_first_sector"] = sum16(elsewhere[:2048])
+    with opened(path) as seen:
+        assert cases.compare(case(expect), seen) == []
+    data[at + 100] ^= 1
+    path.write_bytes(data)
+    with opened(path) as seen:
+        assert len(cases.compare(case(expect), seen)) == 3
 
 
 def changes() -> list[tuple[str, cases.Expectation]]:

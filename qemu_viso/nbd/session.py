@@ -113,14 +113,14 @@ class Session:
         receive_into = self._channel.receive_into
         requests = parser.receive(self._first)
         try:
-            while self._answer(requests) and parser.violation is None:
-                count = receive_into(buffer)
+            while self._answer(requests):
+                count = 0 if parser.violation is not None else receive_into(buffer)
                 if not count:
-                    return None
+                    return parser.violation
                 requests = parser.receive(buffer[:count])
         except _BrokenReplyError:
-            return None
-        return parser.violation
+            pass
+        return None
 
     def _answer(self, requests: Iterable[Request]) -> bool:
         """Answer what one `recv` has brought; false after DISC."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # How long the reason of a lost connection may take to arrive: the exit of the process behind it.
-AFTERMATH = 2.0
+AFTERMATH = 1.0
 
 
 class LostError(GuestError):

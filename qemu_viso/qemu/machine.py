@@ -13,7 +13,7 @@ import os
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from qemu_viso.errors import MissingProgramError
 from qemu_viso.qemu.attention import Trouble, evidence
@@ -29,6 +29,7 @@ from qemu_viso.qemu.devices import (
     SerialConsole,
     SocketChardev,
 )
+from qemu_viso.qemu.firmware import find_uefi
 from qemu_viso.qemu.media import change_medium
 from qemu_viso.qemu.monitor import Monitor
 from qemu_viso.qemu.process import Child, describe_status
@@ -47,6 +48,8 @@ T = TypeVar("T")
 OLDEST_QEMU = (6, 2, 0)
 AGENT_BUFFER = 1 << 20
 START_SECONDS = 30.0
+# MiB: with less, OVMF finds no room for the larger initial RAM disks.
+UEFI_MEMORY = 512
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +116,12 @@ class MachineSpec:
 
 
 def machine_for(
-    platform: Platform, bus: Bus, medium: Medium, *others: Device, boot: bool = False, accelerator: str = "tcg"
+    platform: Platform,
+    bus: Bus,
+    medium: Medium,
+    *others: Device,
+    boot: Literal["bios", "uefi"] | None = None,
+    accelerator: str = "tcg",
 ) -> MachineSpec:
     """The usual machine for a medium on a bus.
 
@@ -121,16 +129,24 @@ def machine_for(
         platform: the architecture.
         bus: how the medium reaches the guest.
         medium: the medium.
-        others: kernel, firmware and whatever else.
-        boot: whether the firmware starts from the medium.
+        others: a kernel and whatever else.
+        boot: the firmware that starts from the medium; None where it need not start from there.
         accelerator: what executes instructions.
+
+    Raises:
+        MissingProgramError: there is no UEFI firmware for the platform.
     """
-    devices = bus.devices(medium, transport=platform.transport, boot=boot)
+    devices = bus.devices(medium, transport=platform.transport, boot=boot is not None)
+    firmware: tuple[Device, ...] = ()
+    memory = platform.memory
+    if boot == "uefi":
+        firmware = (find_uefi(platform),)
+        memory = max(memory, UEFI_MEMORY)
     return MachineSpec(
         platform,
         platform.machine or bus.machine,
-        (*others, *devices),
-        memory=platform.memory,
+        (*firmware, *others, *devices),
+        memory=memory,
         accelerator=Accelerator(accelerator),
     )
 

@@ -66,8 +66,7 @@ def _operation(who: str, operator: str, permissions: str) -> ModeClause:
     for letter in permissions:
         bits |= _BITS[letter]
     execute = reach & 0o111 if "X" in permissions else 0
-    mentioned = reach & bits & _SPECIAL
-    return _clause(operator, reach & bits, ALL & ~keep, special=_SPECIAL & ~mentioned, execute=execute)
+    return _clause(operator, reach & bits, ALL & ~keep, special=_SPECIAL, execute=execute)
 
 
 def _clause(operator: str, bits: int, cleared: int, *, special: int, execute: int = 0) -> ModeClause:

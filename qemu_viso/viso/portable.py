@@ -178,14 +178,12 @@ def _further_entries(recipe: r.Recipe) -> Iterator[Place]:
 
 
 def _empty_entries(recipe: r.Recipe) -> Iterator[Place]:
-    begun = fresh = False
+    fresh = False
     for step in recipe.steps:
         if isinstance(step, r.BootNewEntry):
-            fresh = begun
-            begun = True
+            fresh = True
         elif isinstance(step, _FILLS_ENTRY):
             fresh = False
-            begun = True
         elif isinstance(step, r.BootPlatform) and fresh:
             yield step.place
             fresh = False

@@ -31,17 +31,7 @@ if TYPE_CHECKING:
 Namespace = Literal["primary", "rock", "joliet", "udf"]
 
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", "HOME": "/"}
-_KINDS = {
-    "-": "file",
-    "e": "file",
-    "d": "dir",
-    "l": "link",
-    "p": "fifo",
-    "f": "fifo",
-    "c": "char",
-    "b": "block",
-    "s": "socket",
-}
+_KINDS = dict(zip("-edlpfcbs", ("file", "file", "dir", "link", "fifo", "fifo", "char", "block", "socket"), strict=True))
 
 
 class JudgeError(AssertionError):
@@ -127,6 +117,12 @@ def _plain(view: View) -> View:
     return {path: item if item.kind in ("dir", "file") else Item(kind="file") for path, item in view.items()}
 
 
+def _without_limited_form(seen: Image, namespace: Namespace) -> bool:
+    """Whether a namespace is there for those who know Rock Ridge only by the ER entry of the root."""
+    volume: Volume | None = getattr(seen, namespace)
+    return volume is not None and (namespace != "rock" or volume.identifiers["extension"] != "")
+
+
 class Pycdlib(Judge):
     """The Python library pycdlib."""
 
@@ -170,11 +166,8 @@ class Pycdlib(Judge):
         return Item(kind="file", size=len(data), sha256=hashlib.sha256(data).hexdigest(), mode=bits)
 
     def shows(self, seen: Image, namespace: Namespace) -> bool:
-        """It opens Rock Ridge only where the root has an ER entry, and nothing without a primary descriptor."""
-        volume: Volume | None = getattr(seen, namespace)
-        if volume is None or seen.primary is None:
-            return False
-        return namespace != "rock" or volume.identifiers["extension"] != ""
+        """It opens nothing without a primary descriptor."""
+        return seen.primary is not None and _without_limited_form(seen, namespace)
 
     def expected(self, view: View, namespace: Namespace) -> View:
         """It does not say whose a file is, nor its time; a link to the root loses its target."""
@@ -210,6 +203,9 @@ class Xorriso(Judge):
                 item = replace(item, mode=_mode(match[2]), uid=int(match[4]), gid=int(match[5]), target=target)
             view[path] = item
         return view
+
+    def shows(self, seen: Image, namespace: Namespace) -> bool:
+        return _without_limited_form(seen, namespace)
 
     def expected(self, view: View, namespace: Namespace) -> View:
         """It lists no sums, and times only to the minute; link counts are its own."""
@@ -325,7 +321,7 @@ class Bsdtar(Judge):
         view: View = {}
         with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
             for member in archive:
-                path = "/" + member.name.removeprefix(".").strip("/")
+                path = "/" if member.name in (".", "./") else "/" + member.name.removeprefix("./").rstrip("/")
                 if member.islnk():  # names of the same extent
                     view[path] = view["/" + member.linkname.removeprefix("./").strip("/")]
                     continue
@@ -422,7 +418,7 @@ class Grub(Judge):
 
     def shows(self, seen: Image, namespace: Namespace) -> bool:
         """It chooses the namespace itself, by this order."""
-        return next((name for name in self.namespaces if getattr(seen, name) is not None), "") == namespace
+        return next((name for name in self.namespaces if _without_limited_form(seen, name)), "") == namespace
 
     def expected(self, view: View, _namespace: Namespace) -> View:
         """Special files are empty files to it. It shows links as what they lead to: see `disagreements`."""

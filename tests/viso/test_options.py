@@ -183,6 +183,8 @@ def test_push_and_pop() -> None:
         ("--volume-id:=x", "=x"),
         ("-V-J", "-J"),
         ("-JrVx", "x"),
+        ("-JV=x", "x"),
+        ("-JV:=x", "=x"),
         ("-V=", ""),
         ("-V:x", "x"),
         ("-volid @x", "@x"),

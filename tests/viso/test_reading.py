@@ -57,6 +57,8 @@ def test_markers(text: str, quoting: Quoting) -> None:
         f'{MARKER} "{UUID_TEXT}"',
         f"{MARKER}={{{UUID_TEXT}",
         f"{MARKER}={UUID_TEXT}}}",
+        f"{MARKER}={{{UUID_TEXT}0",
+        f"{MARKER}=0{UUID_TEXT}}}",
         f"{MARKER}={UUID_TEXT}0",
         f"{MARKER}={UUID_TEXT.replace('-', '')}",
         f"{MARKER}=urn:uuid:{UUID_TEXT}",
@@ -295,6 +297,7 @@ def test_a_spot_is_a_place() -> None:
     spot = Spot(Source("f", "a\nbc"), 3)
 
     assert spot == Place("f", 2, 2)
+    assert Spot(Source("f", "a\nbc"), 1) == Place("f", 1, 2)
     assert Place("f", 2, 2) == spot
     assert spot != Place("f", 2, 1)
     assert hash(spot) == hash(Place("f", 2, 2))

@@ -93,7 +93,7 @@ def _trees(image: ExistingImage, maker: NodeMaker) -> tuple[Directory, frozenset
     base, first = systems[0]
     root = maker.tree(first, first.root, frozenset((base,)))
     for namespace, system in systems[1:]:
-        other = maker.tree(system, system.root, frozenset((namespace,)), bare=namespace is Namespace.JOLIET)
+        other = maker.tree(system, system.root, frozenset((namespace,)), bare=True)
         unify(root, other, namespace, base)
     return root, frozenset(namespace for namespace, _ in systems)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FLAG_ASSOCIATED = 0x04
 RECORD_HEAD = 33
+RELOCATION_NAMES = ("rr_moved", ".rr_moved", "RR_MOVED")
+"""Where writers put directories that would be too deep."""
 MAX_FILE_EXTENTS = 10_000
 """Records of one file; one of 16 TiB has 4,097."""
 
@@ -156,7 +158,14 @@ class Hierarchy:
             pieces = []
             if entry is not None:
                 found.append(entry)
+        if self._use is not None and directory == self._location:
+            found = [entry for entry in found if not self._is_emptied(entry)]
         return found
+
+    def _is_emptied(self, entry: Found) -> bool:
+        """Was this directory made for relocated directories only, which are shown elsewhere?"""
+        location = entry.location
+        return entry.name in RELOCATION_NAMES and location is not None and not self.entries(location)
 
     def _entry(self, record: Record, before: list[Record], data: bytes) -> Found | None:
         fields = None

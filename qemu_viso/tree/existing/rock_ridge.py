@@ -78,21 +78,19 @@ class Fields:
 
     def target(self) -> bytes:
         """The text of a link's target (RRIP 4.1.3)."""
-        parts: list[bytes] = []
-        unfinished = False
-        for flags, text in self.components or ():
+        text = b""
+        separator = b""
+        for flags, part in self.components or ():
             if flags & SL_ROOT:
-                parts = [b""]
+                text += separator + b"/"
             elif flags & SL_CURRENT:
-                parts.append(b".")
+                text += separator + b"."
             elif flags & SL_PARENT:
-                parts.append(b"..")
-            elif unfinished:
-                parts[-1] += text
+                text += separator + b".."
             else:
-                parts.append(text)
-            unfinished = bool(flags & SL_CONTINUE)
-        return b"/" if parts == [b""] else b"/".join(parts)
+                text += separator + part
+            separator = b"" if flags & (SL_CONTINUE | SL_ROOT) else b"/"
+        return text
 
 
 class Skips(NamedTuple):
@@ -195,6 +193,8 @@ def _components(entry: bytes) -> list[tuple[int, bytes]]:
     at = 5
     while at + 2 <= len(entry):
         size = entry[at + 1]
+        if at + 2 + size > len(entry):
+            break
         found.append((entry[at], entry[at + 2 : at + 2 + size]))
         at += 2 + size
     return found

@@ -1,0 +1,309 @@
+"""Images that others made, imported, and then seen by a reader that is not ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qemu_viso.errors import MissingInputError, RecipeError
+from qemu_viso.image import FileSlice
+from qemu_viso.tree.nodes import Directory, File, Link, Namespace
+from qemu_viso.viso.recipe import VolumeField
+from tests.judges.compare import difference
+from tests.judges.reader.image import opened as opened_image
+from tests.recipes import opened
+from tests.tree.makers import DEEP, assert_same, difficult_tree, genisoimage, seen, view, xorrisofs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return difficult_tree(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="module")
+def images(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each has the difficult tree, with what its name says."""
+    folder = tmp_path_factory.mktemp("images")
+    return {
+        "genisoimage": genisoimage(
+            folder / "g.iso", "-R", "-J", "-joliet-long", "-V", "OLD", "-allow-lowercase", source
+        ),
+        "xorriso": xorrisofs(folder / "x.iso", "-R", "-J", "-joliet-long", "-V", "OLD", source),
+        "rock": genisoimage(folder / "r.iso", "-R", source),
+        "relocated": xorrisofs(folder / "d.iso", "-r", "-disallow_dir_id_ext", source),
+        "joliet": genisoimage(folder / "j.iso", "-J", "-D", "-joliet-long", source),
+        "udf": genisoimage(folder / "u.iso", "-R", "-J", "-udf", "-D", "-joliet-long", "-V", "OLD", source),
+    }
+
+
+@pytest.mark.parametrize("name", ["genisoimage", "xorriso", "rock", "relocated", "udf"])
+def test_rock_ridge_is_taken_over_whole(name: str, images: dict[str, Path], tmp_path: Path) -> None:
+    found = opened(tmp_path, "--strict-attribs", f"--import-iso={images[name]}")
+
+    with opened_image(images[name]) as old:
+        assert old.rock is not None
+        old.rock.tree.pop("/rr_moved", None)
+        assert_same(old.rock, seen(found).rock, ignore=("links",))
+
+
+def test_targets_of_links_in_several_entries(tmp_path: Path) -> None:
+    """genisoimage cannot write them; xorriso can."""
+    targets = {
+        "many": "/".join(("component " * 9).strip() for _ in range(9)),
+        "long": "x" * 255 + "/" + "y" * 255,
+        "absolute": "/" + "z" * 250 + "/../" + "w" * 250,
+    }
+    for name, target in targets.items():
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).symlink_to(target)
+    xorrisofs(tmp_path / "l.iso", "-R", tmp_path / "in")
+
+    rock = view(seen(opened(tmp_path, "--import-iso l.iso")).rock)
+
+    assert {name: rock[f"/{name}"].target for name in targets} == targets
+
+
+def test_relocated_directories_are_back_in_their_place(images: dict[str, Path], tmp_path: Path) -> None:
+    found = opened(tmp_path, f"--import-iso={images['rock']}")
+
+    rock = seen(found).rock
+    assert rock is not None
+    assert f"/{DEEP}/deeper/deepest" in rock.tree
+    assert not [path for path in rock.tree if "moved" in path]
+
+
+@pytest.mark.parametrize("name", ["genisoimage", "xorriso", "joliet", "udf"])
+def test_joliet_is_taken_over_whole(name: str, images: dict[str, Path], tmp_path: Path) -> None:
+    found = opened(tmp_path, f"--import-iso={images[name]}")
+
+    with opened_image(images[name]) as old:
+        # An empty file that stands for a link is known for what it is, where Rock Ridge tells.
+        shadows = {path for path, item in view(old.rock).items() if item.kind == "link"} if old.rock else set()
+        before, after = view(old.joliet), view(seen(found).joliet)
+        del before["/"], after["/"]
+        before = {path: item for path, item in before.items() if not (path in shadows and item.size == 0)}
+        assert difference(before, after, ("the old image", "the new image"), ignore=("mtime",)) == []
+
+
+def test_namespaces_share_what_they_agree_on(images: dict[str, Path], tmp_path: Path) -> None:
+    root = opened(tmp_path, f"--import-iso={images['udf']}").tree.root
+
+    deep = root.nodes(Namespace.ISO)["dir"]
+    assert isinstance(deep, Directory)
+    assert deep.nodes(Namespace.JOLIET)["sub"] is deep.nodes(Namespace.ISO)["sub"]
+    assert deep.nodes(Namespace.UDF)["exe"] is deep.nodes(Namespace.ISO)["exe"]
+    assert deep.listings[Namespace.JOLIET] is deep.listings[Namespace.ISO]
+
+
+def test_names_of_one_thing_that_differ_are_removed_together(images: dict[str, Path], tmp_path: Path) -> None:
+    found = opened(
+        tmp_path, f"--import-iso={images['joliet']}", "'/MiXeD CaSe.TaR.gz=:must-remove:' /dir=:must-remove:"
+    )
+
+    image = seen(found)
+    assert image.primary is not None
+    assert image.joliet is not None
+    assert not [path for path in image.primary.tree if path.startswith(("/DIR", "/MIXED"))]
+    assert not [path for path in image.joliet.tree if path.startswith(("/dir", "/MiXeD"))]
+
+
+def test_udf_names_and_data(images: dict[str, Path], source: Path, tmp_path: Path) -> None:
+    tree = opened(tmp_path, "--udf", f"--import-iso={images['udf']}").tree
+
+    paths = {path: node for path, node in tree.walk(Namespace.UDF) if not isinstance(node, Link)}
+    with opened_image(images["udf"]) as old:
+        assert old.udf is not None
+        assert {path for path in old.udf.tree if path not in ("/", "/link", "/absolute")} >= set(paths)
+        for path, node in paths.items():
+            was = old.udf.tree[path]
+            assert was.content is not None or was.kind == "dir"
+            assert (was.kind == "dir") == isinstance(node, Directory)
+            if isinstance(node, File) and isinstance(node.data, FileSlice):
+                with open(images["udf"], "rb") as image:
+                    image.seek(node.data.offset)
+                    assert image.read(node.data.size) == (was.content.data() if was.content else b"")
+
+
+def test_identifiers_are_imported_unless_given(images: dict[str, Path], source: Path, tmp_path: Path) -> None:
+    image = genisoimage(
+        tmp_path / "t.iso", "-J", "-V", "VOLUME", "-publisher", "PUBLISHER", "-p", "PREPARER", "-A", "APPLICATION",
+        "-volset", "SET", "-sysid", "SYSTEM", "-copyright", "README.TXT", source / "readme.txt",
+    )  # fmt: skip
+    found = opened(tmp_path, "--volume-id=MINE", f"--import-iso={image}", "-volset HIS")
+
+    texts = found.tree.settings.texts[Namespace.ISO]
+    assert texts == {
+        VolumeField.VOLUME_ID: "MINE",
+        VolumeField.VOLUME_SET_ID: "HIS",
+        VolumeField.PUBLISHER_ID: "PUBLISHER",
+        VolumeField.SYSTEM_ID: "SYSTEM",
+        VolumeField.COPYRIGHT_FILE: "README.TXT",
+    }
+    assert found.tree.settings.texts[Namespace.JOLIET][VolumeField.PUBLISHER_ID] == "PUBLISHER"
+
+
+def test_later_imports_have_the_last_word_on_identifiers(source: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(name.encode())
+        genisoimage(tmp_path / f"{name}.iso", "-R", "-V", name.upper(), tmp_path / name)
+
+    tree = opened(tmp_path, "--import-iso one.iso --import-iso two.iso").tree
+
+    assert tree.volume_id == "TWO"
+    assert set(tree.root.nodes(Namespace.ISO)) == {"one", "two"}
+
+
+def test_two_images_with_common_directories_merge(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        folder = tmp_path / name / "common" / "sub"
+        folder.mkdir(parents=True)
+        (folder / name).write_text(name)
+        genisoimage(tmp_path / f"{name}.iso", "-R", "-J", tmp_path / name)
+    (tmp_path / "three").write_text("three")
+
+    image = seen(opened(tmp_path, "--import-iso one.iso --import-iso two.iso /common/sub/three=three"))
+
+    for volume in (image.rock, image.joliet):
+        assert set(view(volume)) == {
+            "/",
+            "/common",
+            "/common/sub",
+            *(f"/common/sub/{n}" for n in ("one", "two", "three")),
+        }
+
+
+def test_a_file_that_is_there_already_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "file").write_text("old")
+    genisoimage(tmp_path / "one.iso", "-R", "-J", tmp_path / "one")
+
+    with pytest.raises(RecipeError, match="already has '/file'"):
+        opened(tmp_path, "/file=one.iso --import-iso one.iso")
+
+    image = seen(opened(tmp_path, "--import-iso one.iso /file=:must-remove: /file=TEST.viso"))
+    assert view(image.rock)["/file"].size == (tmp_path / "TEST.viso").stat().st_size
+
+
+def test_data_is_served_from_the_old_image(images: dict[str, Path], tmp_path: Path) -> None:
+    found = opened(tmp_path, f"--import-iso={images['genisoimage']}")
+    big = dict(found.tree.walk(Namespace.ISO))["/dir/sub/big"]
+
+    assert isinstance(big, File)
+    assert isinstance(big.data, FileSlice)
+    assert big.data.file.path == str(images["genisoimage"])
+    assert found.image.read(big.extent * 2048, 102400) == bytes(range(256)) * 400
+
+
+def test_hard_links_stay_one_file(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"x" * 5000)
+    os.link(folder / "a", folder / "b")
+    xorrisofs(tmp_path / "h.iso", "-R", "-J", folder)
+
+    nodes = opened(tmp_path, "--import-iso h.iso").tree.root.nodes(Namespace.ISO)
+
+    assert nodes["a"] is nodes["b"]
+
+
+def test_a_file_of_more_than_four_gibibytes(tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    with open(big, "wb") as file:
+        for offset, text in ((0, b"begin"), (4 << 30, b"middle"), ((5 << 30) - 3, b"end")):
+            file.seek(offset)
+            file.write(text)
+    image = tmp_path / "b.iso"
+    _sparse_multi_extent_image(image, 5 << 30)
+
+    found = opened(tmp_path, "--import-iso b.iso")
+
+    node = found.tree.root.nodes(Namespace.ISO)["BIG."]
+    assert isinstance(node, File)
+    assert isinstance(node.data, FileSlice)
+    assert node.data.size == 5 << 30
+    rock = seen(found).rock
+    assert rock is not None
+    assert rock.tree["/BIG."].size == 5 << 30
+
+
+def _sparse_multi_extent_image(path: Path, size: int) -> None:
+    """An image with one file of several extents; its data are holes, so that it takes no space."""
+    first = 0xFFFFF800
+
+    def both(value: int) -> bytes:
+        return struct.pack("<I", value) + struct.pack(">I", value)
+
+    def record(identifier: bytes, extent: int, length: int, flags: int) -> bytes:
+        size = 34 + len(identifier) - len(identifier) % 2
+        head = struct.pack("<BB", size, 0) + both(extent) + both(length) + bytes((120, 1, 1, 0, 0, 0, 0))
+        return (head + bytes((flags, 0, 0)) + b"\1\0\0\1" + bytes((len(identifier),)) + identifier).ljust(size, b"\0")
+
+    root = record(b"\0", 20, 2048, 2)
+    descriptor = b"\1CD001\1\0" + b" " * 32 + b"MULTI".ljust(32) + bytes(8) + both(30) + bytes(32) + b"\1\0\0\1" * 2
+    descriptor += b"\0\x08\x08\0" + both(10) + bytes(16) + root
+    with open(path, "wb") as file:
+        file.truncate(24 * 2048 + size)
+        file.seek(16 * 2048)
+        file.write(descriptor)
+        file.seek(17 * 2048)
+        file.write(b"\xffCD001\1")
+        file.seek(20 * 2048)
+        file.write(root + record(b"\1", 20, 2048, 2))
+        file.write(record(b"BIG.;1", 24, first, 0x80))
+        file.write(record(b"BIG.;1", 24 + first // 2048, size - first, 0))
+
+
+def test_missing_and_cut_images(images: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"none\.iso' does not exist"):
+        opened(tmp_path, "--import-iso none.iso")
+    with open(images["rock"], "rb") as whole, open(tmp_path / "cut.iso", "wb") as cut:
+        cut.write(whole.read(60 * 2048))
+    with pytest.raises(RecipeError, match="beyond its end") as caught:
+        opened(tmp_path, "--import-iso cut.iso")
+    assert caught.value.hint is not None
+    assert "cut short" in caught.value.hint
+
+
+def test_an_image_that_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "zeros.iso").write_bytes(bytes(100_000))
+
+    with pytest.raises(RecipeError, match="neither an ISO 9660 nor a UDF volume"):
+        opened(tmp_path, "--import-iso zeros.iso")
+
+
+def test_names_from_import(images: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copyfile(images["rock"], tmp_path / "r.iso")
+    (tmp_path / "a").write_text("a")
+
+    found = opened(tmp_path, "--import-iso r.iso --name-setup-from-import /a=a")
+
+    assert seen(found).joliet is None
+    assert "/a" in view(seen(found).rock)
+
+
+def test_rational_attributes_and_forced_modes(images: dict[str, Path], tmp_path: Path) -> None:
+    rock = view(seen(opened(tmp_path, f"--import-iso={images['rock']}")).rock)
+    assert (rock["/dir/exe"].mode, rock["/dir/exe"].uid) == (0o4555, 0)
+    assert rock["/dir/sub"].mode == 0o555
+    assert rock["/readme.txt"].mode == 0o444
+
+    forced = view(seen(opened(tmp_path, f"--file-mode=0640 --dir-mode=0750 --import-iso={images['rock']}")).rock)
+    assert (forced["/dir/exe"].mode, forced["/dir/sub"].mode) == (0o640, 0o750)
+
+
+def test_a_target_with_an_empty_component(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to("a//b")
+    xorrisofs(tmp_path / "l.iso", "-R", tmp_path / "in")
+
+    link = opened(tmp_path, "--import-iso l.iso").tree.root.nodes(Namespace.ISO)["link"]
+
+    assert isinstance(link, Link)
+    assert link.target == "a//b"
