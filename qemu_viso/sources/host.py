@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, StaleSourceError
-
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, StaleSourceError, shown
 
 
 class HostDirectory:
@@ -113,7 +111,7 @@ class HostFile:
 
 def open_error(path: str, error: OSError) -> MissingInputError | AccessError | InputOutputError:
     """The sentence for a host file that cannot be opened or looked at; control characters are shown escaped."""
-    path = path.translate(_CONTROL)
+    path = shown(path)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return MissingInputError(f"the source '{path}' does not exist")
     if isinstance(error, PermissionError):
