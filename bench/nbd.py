@@ -34,7 +34,7 @@ SECTOR = 2048
 BIG_FILE = 1 << 30
 SMALL_FILES = 100_000
 DIRECTORY = 16 << 10
-METADATA = 64 << 20
+METADATA = 16 << 20
 SERVE = "--serve"
 
 
@@ -74,7 +74,7 @@ def _append(regions: RegionMap, parent: HostDirectory, path: Path) -> None:
 
 
 def _metadata(_folder: Path) -> RegionMap:
-    """Directories alone: 64 MiB of generated structures of 16 KiB."""
+    """Directories alone: 16 MiB of generated structures of 16 KiB."""
     regions = RegionMap()
     for number in range(METADATA // DIRECTORY):
         data = number.to_bytes(4, "big") * (DIRECTORY // 4)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import CannotCreateError, ConfigurationError
+from qemu_viso.errors import CannotCreateError, ConfigurationError, InputOutputError
 from qemu_viso.guest.cpio import CpioWriter
 from qemu_viso.guest.modules import ModuleTree
 from qemu_viso.guest.packages import Apt, unpack
@@ -156,17 +156,27 @@ def _build(definition: GuestDefinition, cache: Path, tell: Callable[[str], None]
 
 def _fetch(definition: GuestDefinition, cache: Path, work: Path, tell: Callable[[str], None]) -> list[Package]:
     """Download and unpack the packages into `work/root`."""
-    apt = Apt(definition.architecture, cache / "apt" / definition.architecture, tell)
+    state = cache / "apt" / definition.architecture
+    try:
+        packages, archives = _download(definition, Apt(definition.architecture, state, tell), work)
+    except InputOutputError as error:
+        # Mirrors drop a version as soon as the next one is there; the host's lists may still name it.
+        tell(f"trying again with fresh package lists, because {error.message.splitlines()[-1].strip()}")
+        packages, archives = _download(definition, Apt(definition.architecture, state, tell, private=True), work)
+    for archive in archives:
+        unpack(archive, work / "root")
+    return packages
+
+
+def _download(definition: GuestDefinition, apt: Apt, work: Path) -> tuple[list[Package], list[Path]]:
     kernel = apt.show(definition.kernel_package)
     # A metapackage depends on the kernel of the day, whose name holds its version.
     pattern = definition.kernel_package.split("-")[:2]
     actual = next((each for each in kernel.depends if each.split("-")[:2] == pattern), None)
     packages = [kernel if actual is None else apt.show(actual), *map(apt.show, definition.tool_packages)]
-    downloads, root = work / "downloads", work / "root"
-    downloads.mkdir()
-    for archive in apt.download(packages, downloads):
-        unpack(archive, root)
-    return packages
+    folder = work / "downloads"
+    folder.mkdir(exist_ok=True)
+    return packages, apt.download(packages, folder)
 
 
 def _single(root: Path, pattern: str) -> Path:

@@ -67,12 +67,16 @@ class Apt:
         architecture: Debian's name.
         state: folder for a private state, made when it is needed.
         progress: takes lines for people.
+        private: use a private state, with fresh lists, even where the host's would do.
     """
 
-    def __init__(self, architecture: str, state: Path, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, architecture: str, state: Path, progress: Callable[[str], None], *, private: bool = False
+    ) -> None:
         self._architecture = architecture
         self._state = state
         self._progress = progress
+        self._private = private
         self._environment: dict[str, str] = {}
 
     def show(self, name: str) -> Package:
@@ -82,7 +86,7 @@ class Apt:
             MissingInputError: no source has it.
             MissingProgramError: this is not a Debian system.
         """
-        if not self._environment and not self._is_native():
+        if not self._environment and (self._private or not self._is_native()):
             self._make_private()
         found = self._look_up(name)
         if found is None and not self._environment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import ConfigurationError
 from qemu_viso.guest.agent import CONTENT_LIMIT, Agent
@@ -29,7 +29,13 @@ def kernel_of(build: GuestBuild) -> DirectKernel:
 
 
 def spec_for(
-    build: GuestBuild, bus: Bus, medium: Medium, accelerator: str = "tcg", *, from_medium: bool = False
+    build: GuestBuild,
+    bus: Bus,
+    medium: Medium,
+    accelerator: str = "tcg",
+    *,
+    from_medium: bool = False,
+    firmware: Literal["bios", "uefi"] = "bios",
 ) -> MachineSpec:
     """The machine in which a guest looks at a medium.
 
@@ -45,7 +51,7 @@ def spec_for(
             hint=f"it can drive {', '.join(definition.buses)}",
         )
     if from_medium:
-        return machine_for(definition.platform, bus, medium, boot=True, accelerator=accelerator)
+        return machine_for(definition.platform, bus, medium, boot=firmware, accelerator=accelerator)
     return machine_for(definition.platform, bus, medium, kernel_of(build), accelerator=accelerator)
 
 
@@ -59,6 +65,7 @@ async def view(
     accelerator: str = "tcg",
     limit: int = CONTENT_LIMIT,
     from_medium: bool = False,
+    firmware: Literal["bios", "uefi"] = "bios",
 ) -> list[GuestView]:
     """Boot a guest once, and let it look at a medium in each namespace.
 
@@ -72,6 +79,7 @@ async def view(
         accelerator: what executes the guest's instructions.
         limit: files smaller than this, in bytes, are read and hashed.
         from_medium: the guest's kernel and initial RAM disk are on the medium, and the firmware starts them.
+        firmware: the one that does.
 
     Returns:
         a view for each namespace, in the same order.
@@ -86,7 +94,7 @@ async def view(
         if bus.carries == "vhost-user" and not isinstance(medium, VhostUserMedium):
             daemon = await stack.enter_async_context(StorageDaemon(medium, {"vhost-user"}, deadline))
             medium = daemon.vhost_user
-        spec = spec_for(build, bus, medium, accelerator, from_medium=from_medium)
+        spec = spec_for(build, bus, medium, accelerator, from_medium=from_medium, firmware=firmware)
         machine = await stack.enter_async_context(Machine(spec, deadline))
         if daemon is not None:
             machine.watch(daemon.child)

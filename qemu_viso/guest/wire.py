@@ -14,12 +14,13 @@ import os
 import re
 import stat
 import tarfile
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from qemu_viso.errors import GuestError
-from qemu_viso.guest.labels import read_label
+from qemu_viso.guest.labels import LabelError, read_label
 from qemu_viso.guest.view import Entry, GuestView
 
 if TYPE_CHECKING:
@@ -219,7 +220,10 @@ def parse_view(feed: Feed, request: int, namespace: Namespace, limit: int) -> St
             raise RefusedError(f"the guest could not read all of the medium: {tool} ended with status {status}")
     if missing is not None:
         raise WireError(f"the agent did not send the content of {missing!r}")
-    return GuestView(namespace, read_label(description, namespace), entries)
+    try:
+        return GuestView(namespace, read_label(description, namespace), entries)
+    except LabelError as error:
+        raise RefusedError(error.message) from None
 
 
 def _paths(feed: Feed) -> Steps[list[str]]:
@@ -234,7 +238,7 @@ def _paths(feed: Feed) -> Steps[list[str]]:
         else:
             raise WireError(f"the agent sent a path that is not below the medium's root: {item[:200]!r}")
     if len(set(paths)) != len(paths):
-        twice = next(path for number, path in enumerate(paths) if path in paths[:number])
+        twice = Counter(paths).most_common(1)[0][0]
         raise WireError(f"the guest lists the path {twice!r} twice")
     return paths
 

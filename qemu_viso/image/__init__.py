@@ -1,13 +1,12 @@
 """A read-only image as a contiguous map of regions, whose bytes are produced when they are read."""
 
-from qemu_viso.image.image import FilePiece, FileSpan, Image, Piece
+from qemu_viso.image.image import FilePiece, Image, Piece, Span
 from qemu_viso.image.regions import Content, FileSlice, Generated, Hole, Joined, Literal, Patched, RegionMap
 
 __all__ = [
     "Content",
     "FilePiece",
     "FileSlice",
-    "FileSpan",
     "Generated",
     "Hole",
     "Image",
@@ -16,4 +15,5 @@ __all__ = [
     "Patched",
     "Piece",
     "RegionMap",
+    "Span",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from qemu_viso.errors import InputOutputError, InternalError, QemuVisoError, StaleSourceError
+from qemu_viso.image.memory import MemorySpans, bytes_of
 from qemu_viso.image.regions import FileSlice, Generated, Joined, Literal, Patched, RegionMap
 from qemu_viso.sources.handles import Handle, HandleCache
 from qemu_viso.sources.host import HostFile
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from qemu_viso.image.regions import Content
 
 SECTOR = 2048
-GENERATED_CACHE_BYTES = 32 << 20
+WHOLE_FILE = 1 << 16
+"""Bytes up to which a file that is wanted as a whole is not worth a handle."""
 
 _ZEROS = memoryview(bytes(1 << 20))
 
@@ -34,13 +37,19 @@ class FilePiece(NamedTuple):
     length: int
 
 
-class FileSpan(NamedTuple):
-    """A stretch of the image, `start` to `stop`, all of it in one host file, at `delta` less than in the image."""
+class Span(NamedTuple):
+    """A stretch of the image, `start` to `stop`, that comes from one place.
+
+    Either from `descriptor`, at `delta` less than in the image, to be verified as a `FilePiece` is; or from `data`,
+    which is as long as the stretch.
+    """
 
     start: int
     stop: int
     delta: int
-    handle: Handle
+    descriptor: int
+    handle: Handle | None
+    data: memoryview | None
 
 
 Piece = memoryview | FilePiece
@@ -67,8 +76,7 @@ class Image:
         self.size = regions.size
         self.stale: StaleSourceError | None = None
         self._handles = handles or HandleCache()
-        self._generated: dict[Generated, bytes] = {}
-        self._generated_bytes = 0
+        self._memory = MemorySpans(regions)
         self._lock = Lock()
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
@@ -81,60 +89,121 @@ class Image:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise ValueError(f"{length} bytes at {offset} are not inside an image of {self.size} bytes")
         pieces: list[Piece] = []
-        index = self.regions.index(offset) if length else 0
-        while length:
-            region = self.regions[index]
-            inside = offset - region.start
-            take = min(length, region.stop - offset)
-            content_size = 0 if region.content is None else region.content.size
-            if region.content is not None and inside < content_size:
-                take = min(take, content_size - inside)
-                pieces.extend(self._content(region.content, inside, take))
+        for index, start, low, high in self._parts(offset, offset + length):
+            content = self.regions.contents[index]
+            if content is None or low >= start + content.size:
+                pieces.extend(_zeros(high - low))
+            elif isinstance(content, HostFile):
+                pieces.append(FilePiece(self._handle(content), low - start, high - low))
+            elif isinstance(content, FileSlice):
+                pieces.append(FilePiece(self._handle(content.file), content.offset + low - start, high - low))
+            elif isinstance(content, Patched):
+                pieces.extend(self._patched(content, low - start, high - low))
+            elif isinstance(content, Joined):
+                pieces.extend(self._joined(content, low - start, high - low))
             else:
-                pieces.extend(_zeros(take))
-            offset += take
-            length -= take
-            if offset == region.stop:
-                index += 1
+                pieces.append(self._memory.slice(index, low, high))
         return pieces
 
-    def file_span(self, offset: int) -> FileSpan | None:
-        """The longest stretch around `offset` that lies in one host file; None if there is no file.
+    def gather(self, offset: int, length: int) -> list[bytes | memoryview]:
+        """The bytes of a range, read and verified, in as many parts as come to hand.
+
+        Made for ranges of many small files: one that is wanted as a whole is opened, read, checked and closed, and
+        no handle is kept. The errors of `read`.
+        """
+        starts, contents = self.regions.starts, self.regions.contents
+        found: list[bytes | memoryview] = []
+        stop = offset + length
+        index = bisect_right(starts, offset) - 1
+        last = len(starts) - 1
+        while offset < stop:
+            content = contents[index]
+            end = starts[index + 1] if index < last else self.size
+            if isinstance(content, HostFile) and offset == starts[index] and end <= stop and end - offset <= WHOLE_FILE:
+                found.append(self._whole(content))
+                if end - offset > content.size:
+                    found.append(_ZEROS[: end - offset - content.size])
+            else:
+                end = min(end, stop)
+                found.extend(self.read_piece(piece) for piece in self.pieces(offset, end - offset))
+            offset = end
+            index += 1
+        return found
+
+    def _whole(self, file: HostFile) -> bytes:
+        try:
+            return file.read()
+        except StaleSourceError as error:
+            self.mark_stale(error)
+            raise
+
+    def _parts(self, offset: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+        """(region, its start, low, high): the range cut where regions end, and where padding begins."""
+        starts, contents = self.regions.starts, self.regions.contents
+        index = bisect_right(starts, offset) - 1
+        last = len(starts) - 1
+        while offset < stop:
+            start = starts[index]
+            end = starts[index + 1] if index < last else self.size
+            content = contents[index]
+            if content is not None:
+                filled = start + content.size
+                if offset < filled:
+                    high = min(stop, filled)
+                    yield index, start, offset, high
+                    offset = high
+            if offset < end and offset < stop:
+                high = min(stop, end)
+                yield index, start, offset, high
+                offset = high
+            index += 1
+
+    def span(self, offset: int) -> Span | None:
+        """The stretch around `offset` that comes from one file or from memory; None where `pieces` must look.
 
         Whoever reads there often need not look the place up again; the errors of `pieces`.
         """
-        regions = self.regions
-        index = regions.index(offset)
-        start = regions.starts[index]
-        content = regions.contents[index]
-        if isinstance(content, HostFile) and offset < start + content.size:
-            return FileSpan(start, start + content.size, start, self._handle(content))
-        if isinstance(content, FileSlice) and offset < start + content.size:
-            return FileSpan(start, start + content.size, start - content.offset, self._handle(content.file))
-        if isinstance(content, Patched):
+        starts = self.regions.starts
+        index = bisect_right(starts, offset) - 1
+        start = starts[index]
+        content = self.regions.contents[index]
+        if isinstance(content, HostFile):
+            span = self._file_span(start, start + content.size, start, content)
+        elif isinstance(content, FileSlice):
+            span = self._file_span(start, start + content.size, start - content.offset, content.file)
+        elif isinstance(content, Patched):
             return self._unpatched_span(content, start, offset)
-        if isinstance(content, Joined):
+        elif isinstance(content, Joined):
             return self._part_span(content, start, offset)
-        return None
+        else:
+            memory = self._memory.find(index)
+            if memory is None:
+                return None
+            span = Span(memory.start, memory.stop, 0, -1, None, memory.data)
+        return span if offset < span.stop else None
 
-    def _part_span(self, content: Joined, start: int, offset: int) -> FileSpan | None:
+    def _part_span(self, content: Joined, start: int, offset: int) -> Span | None:
         for part in content.parts:
             stop = start + part.size
             if start <= offset < stop:
                 if isinstance(part, FileSlice):
-                    return FileSpan(start, stop, start - part.offset, self._handle(part.file))
+                    return self._file_span(start, stop, start - part.offset, part.file)
                 return None
             start = stop
         return None
 
-    def _unpatched_span(self, content: Patched, start: int, offset: int) -> FileSpan | None:
+    def _file_span(self, start: int, stop: int, delta: int, file: HostFile) -> Span:
+        handle = self._handle(file)
+        return Span(start, stop, delta, handle.descriptor, handle, None)
+
+    def _unpatched_span(self, content: Patched, start: int, offset: int) -> Span | None:
         base = content.base
         file, shift = (base, 0) if isinstance(base, HostFile) else (base.file, base.offset)
         edit_start = start + content.edit_offset
         edit_stop = edit_start + content.edit.size
         for low, high in ((start, edit_start), (edit_stop, start + content.size)):
             if low <= offset < high:
-                return FileSpan(low, high, start - shift, self._handle(file))
+                return self._file_span(low, high, start - shift, file)
         return None
 
     def read(self, offset: int, length: int) -> bytes:
@@ -171,54 +240,42 @@ class Image:
                 continue
             low, high = max(start, offset), min(end, stop)
             try:
-                span = self.file_span(low)
+                span = self.span(low)
             except QemuVisoError:
                 continue
-            if span is not None:
-                os.posix_fadvise(span.handle.descriptor, low - span.delta, high - low, os.POSIX_FADV_WILLNEED)
+            if span is not None and span.handle is not None:
+                os.posix_fadvise(span.descriptor, low - span.delta, high - low, os.POSIX_FADV_WILLNEED)
 
     def mark_stale(self, error: StaleSourceError) -> None:
         """Remember the first sign that the image is no longer what it was."""
         with self._lock:
             self.stale = self.stale or error
 
-    def _content(self, content: Content, offset: int, length: int) -> Iterator[Piece]:
-        if isinstance(content, HostFile):
-            yield FilePiece(self._handle(content), offset, length)
-        elif isinstance(content, Generated):
-            yield memoryview(self.generated(content))[offset : offset + length]
-        elif isinstance(content, Literal):
-            yield memoryview(content.data)[offset : offset + length]
-        elif isinstance(content, FileSlice):
-            yield FilePiece(self._handle(content.file), content.offset + offset, length)
-        elif isinstance(content, Joined):
-            yield from self._joined(content, offset, length)
-        else:
-            yield from self._patched(content, offset, length)
-
     def _joined(self, content: Joined, offset: int, length: int) -> Iterator[Piece]:
         for part in content.parts:
             if offset < part.size and length:
                 take = min(length, part.size - offset)
-                yield from self._content(part, offset, take) if isinstance(part, FileSlice) else _zeros(take)
+                if isinstance(part, FileSlice):
+                    yield FilePiece(self._handle(part.file), part.offset + offset, take)
+                else:
+                    yield from _zeros(take)
                 offset += take
                 length -= take
             offset -= part.size
 
     def _patched(self, content: Patched, offset: int, length: int) -> Iterator[Piece]:
+        base = content.base
+        file, shift = (base, 0) if isinstance(base, HostFile) else (base.file, base.offset)
         stop = offset + length
         edit_start, edit_stop = content.edit_offset, content.edit_offset + content.edit.size
-        for start, end, edited in (
-            (offset, min(stop, edit_start), False),
-            (max(offset, edit_start), min(stop, edit_stop), True),
-            (max(offset, edit_stop), stop, False),
-        ):
-            if start >= end:
-                continue
-            if edited:
-                yield memoryview(self.generated(content.edit))[start - edit_start : end - edit_start]
-            else:
-                yield from self._content(content.base, start, end - start)
+        if offset < edit_start:
+            yield FilePiece(self._handle(file), shift + offset, min(stop, edit_start) - offset)
+        if offset < edit_stop and edit_start < stop:
+            edit = memoryview(self._memory.produce(content.edit))
+            yield edit[max(offset, edit_start) - edit_start : min(stop, edit_stop) - edit_start]
+        if edit_stop < stop:
+            low = max(offset, edit_stop)
+            yield FilePiece(self._handle(file), shift + low, stop - low)
 
     def _handle(self, file: HostFile) -> Handle:
         try:
@@ -226,24 +283,6 @@ class Image:
         except StaleSourceError as error:
             self.mark_stale(error)
             raise
-
-    def generated(self, content: Generated) -> bytes:
-        """The bytes of generated content, kept for the next reader as long as the cache has room."""
-        with self._lock:
-            data = self._generated.get(content)
-        if data is not None:
-            return data
-        data = content.produce()  # two threads may do this at once: they get the same bytes
-        if len(data) != content.size:
-            raise InternalError(f"{content.label} became {len(data)} bytes long, not {content.size}")
-        with self._lock:
-            if content not in self._generated:
-                self._generated[content] = data
-                self._generated_bytes += len(data)
-            while self._generated_bytes > GENERATED_CACHE_BYTES and len(self._generated) > 1:
-                oldest = next(iter(self._generated))
-                self._generated_bytes -= len(self._generated.pop(oldest))
-        return data
 
     def fingerprint(self) -> str:
         """A hash of the metadata and of the identities of the sources, in hexadecimal.
@@ -271,11 +310,9 @@ class Image:
                 (self._identity(part) if isinstance(part, FileSlice) else b"hole") + f":{part.size},".encode()
                 for part in content.parts
             )
-        if isinstance(content, Literal):
-            return content.data
         if isinstance(content, Patched):
             return self._identity(content.base) + f"/{content.edit_offset}:{content.edit.size}".encode()
-        return self.generated(content)
+        return bytes_of(content)
 
 
 def reads_as_zeros(piece: Piece) -> bool:

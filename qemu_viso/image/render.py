@@ -10,17 +10,24 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import CannotCreateError, InputOutputError, StaleSourceError
-from qemu_viso.image.image import FilePiece, reads_as_zeros
+from qemu_viso.image.regions import FileSlice, Joined
+from qemu_viso.sources.host import HostFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qemu_viso.image.image import Image
 
-WINDOW = 8 << 20
-"""Bytes between two calls of `progress`, and the most that is held in memory."""
+WINDOW = 4 << 20
+"""Bytes that are gathered before they are written."""
 COPY_FROM = 64 << 10
 """Bytes from which a copy inside the kernel beats a read and a write."""
+COPY_AT_ONCE = 256 << 20
+"""Bytes copied between two calls of `progress`."""
+HOLE = 4096
+"""Zeros from which a hole is worth a call; fewer are written."""
+
+_ZEROS = memoryview(bytes(HOLE))
 
 
 def render(image: Image, path: str, progress: Callable[[int], None] | None = None) -> None:
@@ -65,108 +72,114 @@ def _refuse_special(path: str) -> None:
 
 
 def _write(image: Image, target: int, path: str, progress: Callable[[int], None] | None) -> None:
-    offset = 0
+    writer = _Writer(image, target, progress)
     try:
-        while offset < image.size:
-            length = min(WINDOW, image.size - offset)
-            _Window(image, target, offset).write(length)
-            offset += length
-            if progress is not None:
-                progress(offset)
+        for start, content in zip(image.regions.starts, image.regions.contents, strict=True):
+            if isinstance(content, HostFile):
+                writer.file(start, content, 0, content.size)
+            elif isinstance(content, FileSlice):
+                writer.file(start, content.file, content.offset, content.size)
+            elif isinstance(content, Joined):
+                for part in content.parts:
+                    if isinstance(part, FileSlice):
+                        writer.file(start, part.file, part.offset, part.size)
+                    start += part.size
+            elif content is not None:
+                for low in range(start, start + content.size, WINDOW):
+                    writer.add(low, image.read(low, min(WINDOW, start + content.size - low)))
+        writer.flush()
         os.ftruncate(target, image.size)  # what the end lacks is a hole
     except OSError as error:
         raise InputOutputError(f"'{path}' cannot be written: {error.strerror}") from None
+    writer.report(image.size)
 
 
-class _Window:
-    """One stretch of the target, written with few calls: what lies in memory is gathered."""
+class _Writer:
+    """The target, written in order and with few calls: small things are gathered, large ones copied by the kernel."""
 
-    def __init__(self, image: Image, target: int, offset: int) -> None:
+    def __init__(self, image: Image, target: int, progress: Callable[[int], None] | None) -> None:
         self._image = image
         self._target = target
-        self._offset = offset
+        self._progress = progress
         self._gathered: list[bytes | memoryview] = []
-        self._gathered_at = offset
+        self._start = 0
+        self._stop = 0
 
-    def write(self, length: int) -> None:
-        for piece in self._image.pieces(self._offset, length):
-            if isinstance(piece, FilePiece):
-                if piece.length >= COPY_FROM:
-                    self._flush()
-                    self._copy(piece)
-                else:
-                    self._gather(self._image.read_piece(piece))
-            elif reads_as_zeros(piece):
-                self._skip(len(piece))
-            else:
-                self._gather(piece)
-        self._flush()
+    def report(self, done: int) -> None:
+        if self._progress is not None:
+            self._progress(done)
 
-    def _gather(self, data: bytes | memoryview) -> None:
+    def add(self, start: int, data: bytes) -> None:
+        """Bytes at `start`; what lies between them and the last ones is zeros, or a hole if it is long."""
+        gap = start - self._stop
+        if gap >= HOLE or self._stop - self._start > WINDOW:
+            self.flush()
+            self._start = self._stop = start
+        elif gap:
+            self._gathered.append(_ZEROS[:gap])
         self._gathered.append(data)
-        self._offset += len(data)
+        self._stop = start + len(data)
 
-    def _skip(self, length: int) -> None:
-        """Leave zeros out if a whole block of them makes a hole; else it is cheaper to write them."""
-        if length < 4096:
-            self._gather(bytes(length))
-            return
-        self._flush()
-        self._offset += length
-        self._gathered_at = self._offset
+    def flush(self) -> None:
+        """Write what was gathered."""
+        data = memoryview(b"".join(self._gathered))
+        while data:
+            written = os.pwrite(self._target, data, self._start)
+            self._start += written
+            data = data[written:]
+        self._gathered = []
+        self._start = self._stop
+        self.report(self._stop)
 
-    def _flush(self) -> None:
-        if self._gathered:
-            data = memoryview(b"".join(self._gathered))
-            while data:
-                written = os.pwrite(self._target, data, self._gathered_at)
-                self._gathered_at += written
-                data = data[written:]
-            self._gathered = []
-        self._gathered_at = self._offset
-
-    def _copy(self, piece: FilePiece) -> None:
-        """Copy a stretch of a host file, hole by hole and data by data."""
-        source = piece.handle.descriptor
-        position, stop = piece.offset, piece.offset + piece.length
-        while position < stop:
-            try:
-                data = min(os.lseek(source, position, os.SEEK_DATA), stop)
-            except OSError as error:
-                if error.errno not in (errno.ENXIO, errno.EINVAL):
-                    raise
-                data = stop if error.errno == errno.ENXIO else position  # no data behind; or holes are unknown here
-            self._offset += data - position
-            position = data
-            if position < stop:
-                end = self._hole(source, position, stop)
-                self._copy_range(piece, position, end - position)
-                position = end
-        piece.handle.verify()
-        self._gathered_at = self._offset
-
-    @staticmethod
-    def _hole(source: int, position: int, stop: int) -> int:
+    def file(self, start: int, file: HostFile, offset: int, size: int) -> None:
+        """A stretch of a host file."""
         try:
-            return min(max(os.lseek(source, position, os.SEEK_HOLE), position + 1), stop)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            return stop
-
-    def _copy_range(self, piece: FilePiece, position: int, length: int) -> None:
-        source = piece.handle.descriptor
-        while length:
+            if size == file.size and size < COPY_FROM:
+                self.add(start, file.read())
+                return
+            self.flush()
+            descriptor = file.open()
             try:
-                copied = os.copy_file_range(source, self._target, length, position, self._offset)
-            except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
-                data = os.pread(source, min(length, 1 << 20), position)
-                copied = os.pwrite(self._target, data, self._offset) if data else 0
-            if not copied:
-                piece.handle.verify()
-                raise StaleSourceError(f"the source '{piece.handle.file.path}' ended early")
-            position += copied
-            length -= copied
-            self._offset += copied
+                self._copy(start, file, descriptor, offset, size)
+            finally:
+                os.close(descriptor)
+        except StaleSourceError as error:
+            self._image.mark_stale(error)
+            raise
+
+    def _copy(self, start: int, file: HostFile, source: int, offset: int, size: int) -> None:
+        """Copy hole by hole and data by data."""
+        position, stop, shift = offset, offset + size, start - offset
+        while position < stop:
+            position = min(_seek(source, position, os.SEEK_DATA, stop), stop)
+            end = min(_seek(source, position, os.SEEK_HOLE, stop), stop) if position < stop else stop
+            while position < end:
+                copied = self._copy_some(source, position, min(end - position, COPY_AT_ONCE), position + shift)
+                if not copied:
+                    file.check(os.fstat(source))
+                    raise StaleSourceError(f"the source '{file.path}' ended early")
+                position += copied
+                self.report(position + shift)
+        file.check(os.fstat(source))
+        self._start = self._stop = start + size
+
+    def _copy_some(self, source: int, position: int, length: int, target_position: int) -> int:
+        try:
+            return os.copy_file_range(source, self._target, length, position, target_position)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+        data = os.pread(source, min(length, 1 << 20), position)
+        return os.pwrite(self._target, data, target_position) if data else 0
+
+
+def _seek(descriptor: int, position: int, whence: int, stop: int) -> int:
+    """The next data or hole; all is data where the file system does not know."""
+    try:
+        return os.lseek(descriptor, position, whence)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # nothing but a hole behind
+            return stop
+        if error.errno == errno.EINVAL:
+            return position if whence == os.SEEK_DATA else stop
+        raise

@@ -1,7 +1,8 @@
 """A tree becomes an image: first all sizes, then all places, then the regions in order.
 
-Order of the sectors: system area, volume descriptors, primary directories and path tables, Joliet directories and
-path tables, boot catalog and boot images, all other files, padding.
+Order of the sectors: system area, volume descriptors, UDF structures, primary directories and path tables, Joliet
+directories and path tables, boot catalog and boot images, all other files, padding with UDF's second anchor and the
+backup of a GUID partition table.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from qemu_viso.errors import InternalError, RecipeError
 from qemu_viso.image import Generated, Image, Literal, RegionMap
 from qemu_viso.layout import boot, volumes
 from qemu_viso.layout.hierarchy import MAX_PARENT, Hierarchy
+from qemu_viso.layout.hybrid import BACKUP_SECTORS, Hybrid
 from qemu_viso.layout.joliet import Joliet
 from qemu_viso.layout.primary import Primary
 from qemu_viso.layout.trans_tbl import trans_tbl
+from qemu_viso.layout.udf import ANCHOR, Udf, anchor
 from qemu_viso.ondisk import eltorito
 from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS, terminator
 from qemu_viso.tree.nodes import File, Namespace
@@ -49,19 +52,20 @@ class Layout:
         self._primary = Hierarchy(tree.root, primary, tree.time_ns)
         self._joliet = Hierarchy(tree.root, Joliet(), tree.time_ns) if tree.settings.joliet else None
         self._hierarchies = [self._primary] if self._joliet is None else [self._primary, self._joliet]
+        self._udf = Udf(tree) if tree.settings.udf else None
+        self._hybrid = Hybrid(tree)
 
     def image(self) -> Image:
         """All three passes."""
         self._plan()
         data_start = self._place_metadata()
         starts, end = self._place_files(data_start)
-        self._end[0] = end + self._tree.settings.padding
+        self._end[0] = self._place_tail(end)
         if self._end[0] > 0xFFFFFFFF:
             raise RecipeError("the image would be larger than 8 TiB, which ISO 9660 cannot describe")
-        self._append_metadata(data_start)
+        self._append_metadata(data_start, end)
         self._append_files(starts, data_start, end)
-        if self._tree.settings.padding:
-            self._regions.append(end * SECTOR, self._tree.settings.padding * SECTOR, None)
+        self._append_tail()
         return Image(self._regions, self._tree.name)
 
     # --- sizes ---------------------------------------------------------------------------------------------------
@@ -81,6 +85,8 @@ class Layout:
                     f"{len(hierarchy.directories)} directories are more than a path table can number; "
                     "readers that rely on path tables will not find all of them"
                 )
+        if self._udf is not None:
+            self._udf.plan(self._visit)
         if tree.weights:
             self._sort(first_plain)
         tree.warnings.extend(
@@ -97,7 +103,7 @@ class Layout:
     def _sort(self, first: int) -> None:
         """Heavier files first; files of one weight keep their order."""
         weights: dict[int, int] = {}
-        for namespace in (Namespace.ISO, Namespace.JOLIET):
+        for namespace in Namespace:
             for path, node in self._tree.walk(namespace):
                 if isinstance(node, File) and id(node) not in weights:
                     host_path = getattr(node.data, "path", "")
@@ -111,6 +117,8 @@ class Layout:
     def _place_metadata(self) -> int:
         """Give descriptors, directories and path tables their sectors; the first sector of file data."""
         sector = SYSTEM_AREA_SECTORS + self._descriptors()
+        if self._udf is not None:
+            sector = self._udf.place()
         self._tables: list[tuple[int, int]] = []
         for hierarchy in self._hierarchies:
             sector = hierarchy.place_directories(sector)
@@ -145,11 +153,27 @@ class Layout:
             sector += (size + 2047) >> 11
         return starts, sector
 
+    def _place_tail(self, sector: int) -> int:
+        """What comes behind the file data, from `sector` on; the end of the image.
+
+        Padding is for drives that cannot read the last sectors of a disc. UDF's second anchor lies in the last sector,
+        N, behind any padding; where a GUID partition table needs that sector for its backup, it lies in the other place
+        that UDF 2.2.3 knows, N - 256.
+        """
+        padding = self._tree.settings.padding
+        if self._hybrid.in_gpt:
+            padding = max(padding, BACKUP_SECTORS if self._udf is None else 1 + ANCHOR)
+        elif self._udf is not None:
+            padding += 1
+        end = self._hybrid.end(sector + padding)
+        self._anchor = end - 1 - (ANCHOR if self._hybrid.in_gpt else 0)
+        return end
+
     # --- regions -------------------------------------------------------------------------------------------------
 
-    def _append_metadata(self, data_start: int) -> None:
+    def _append_metadata(self, data_start: int, data_end: int) -> None:
         regions, tree = self._regions, self._tree
-        regions.append(0, SYSTEM_AREA_SECTORS * SECTOR, tree.system_area)
+        regions.append(0, SYSTEM_AREA_SECTORS * SECTOR, self._hybrid.system_area(self._end[0]))
         sector = SYSTEM_AREA_SECTORS
         descriptors = [
             Literal(
@@ -165,6 +189,8 @@ class Layout:
         for literal in descriptors:
             regions.append(sector * SECTOR, SECTOR, literal)
             sector += 1
+        if self._udf is not None:
+            self._udf.append(regions, data_end)
         for hierarchy, table in zip(self._hierarchies, self._tables, strict=True):
             hierarchy.append_directories(regions)
             self._append_path_tables(hierarchy, *table)
@@ -186,3 +212,16 @@ class Layout:
         self._regions.append_files(starts, contents, end * SECTOR)
         if self._regions.size != max(first, end) * SECTOR:
             raise InternalError(f"file data ends at {self._regions.size}, not at {end * SECTOR}")
+
+    def _append_tail(self) -> None:
+        if self._udf is not None:
+            self._skip_to(self._anchor)
+            self._regions.append(self._anchor * SECTOR, SECTOR, Literal(anchor(self._anchor), "UDF anchor"))
+        if self._hybrid.in_gpt:
+            self._skip_to(self._end[0] - BACKUP_SECTORS)
+            self._regions.append(self._regions.size, BACKUP_SECTORS * SECTOR, self._hybrid.backup(self._end[0]))
+        self._skip_to(self._end[0])
+
+    def _skip_to(self, sector: int) -> None:
+        if self._regions.size < sector * SECTOR:
+            self._regions.append(self._regions.size, sector * SECTOR - self._regions.size, None)

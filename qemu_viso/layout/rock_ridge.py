@@ -45,8 +45,9 @@ class ContinuationArea:
 
     def fit(self, entries: list[bytes], room: int) -> bytes:
         """The entries as far as they fit into `room` bytes; the others go to the area, behind a CE entry."""
-        if sum(map(len, entries)) <= room:
-            return b"".join(entries)
+        whole = b"".join(entries)
+        if len(whole) <= room:
+            return whole
         inline, rest = _split(entries, room - susp.CE_SIZE)
         return inline + self._append(rest)
 

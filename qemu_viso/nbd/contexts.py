@@ -123,27 +123,27 @@ class Status:
     def _sparse(self, start: int, stop: int) -> Iterator[Extent]:
         """The holes of a source. Nothing is promised by data that is called data: so no error is reported here."""
         try:
-            span = self._image.file_span(start)
+            span = self._image.span(start)
         except QemuVisoError:
             span = None
-        if span is None:
+        if span is None or span.handle is None:
             yield stop - start, _DATA
             return
-        descriptor = span.handle.descriptor
-        at, end = start - span.delta, stop - span.delta
+        at, end = start - span.delta, min(stop, span.stop) - span.delta
+        flags = _DATA
         while at < end:
             try:
-                data = os.lseek(descriptor, at, os.SEEK_DATA)
-                hole = at if data > at else os.lseek(descriptor, at, os.SEEK_HOLE)
+                data = os.lseek(span.descriptor, at, os.SEEK_DATA)
+                hole = at if data > at else os.lseek(span.descriptor, at, os.SEEK_HOLE)
             except OSError as error:
-                data = end if error.errno == errno.ENXIO else at  # ENXIO: no data from here to the end
-                hole = at if error.errno == errno.ENXIO else end
-            if data > at:
-                yield min(data, end) - at, _HOLE
-                at = data
-            else:
-                yield min(hole, end) - at, _DATA
-                at = hole
+                nothing = error.errno == errno.ENXIO  # no data from here to the end
+                data, hole = (end, at) if nothing else (at, end)
+            flags = _HOLE if data > at else _DATA
+            found = min(max(data, hole), end)
+            yield found - at, flags
+            at = found
+        if span.stop < stop:
+            yield stop - span.stop, flags  # what rounding to 512 bytes has added
 
     def _origin(self, offset: int, stop: int) -> Iterator[Extent]:
         regions = self._image.regions

@@ -195,7 +195,7 @@ class Handshake:
         """Yields how many bytes it needs next; never fails, whatever the bytes are."""
         self._out += struct.pack(">QQH", INIT_PASSWD, IHAVEOPT, HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES)
         (flags,) = _U32.unpack((yield 4))
-        if flags & ~(ClientFlag.C_FIXED_NEWSTYLE | ClientFlag.C_NO_ZEROES):
+        if flags >= 1 << 2:  # not "& ~ClientFlag": the complement of an IntFlag knows the known bits only
             self._end(f"unknown client flags {flags:#x}")
             return
         self._no_zeroes = bool(flags & ClientFlag.C_NO_ZEROES)
@@ -205,25 +205,25 @@ class Handshake:
             if magic != IHAVEOPT:
                 self._end(f"option magic {magic:#x}")
                 return
-            if length > MAX_OPTION:
-                if option == Option.EXPORT_NAME or length > MAX_SKIP:
-                    self._end(f"option {option} with {length} bytes of data")
-                    return
-                for start in range(0, length, MAX_OPTION):
-                    yield min(MAX_OPTION, length - start)
-                self._reply(option, Rep.ERR_TOO_BIG, b"option data is too long")
-                continue
-            data = (yield length) if length else b""
             if not fixed and option != Option.EXPORT_NAME:
                 # Section "Newstyle negotiation": a client that does not know replies may send nothing else.
                 self._end(f"option {option} without fixed newstyle")
                 return
-            self._answer(option, data)
+            if length > MAX_SKIP or (length > MAX_OPTION and option == Option.EXPORT_NAME):
+                self._end(f"option {option} with {length} bytes of data")
+                return
+            if length > MAX_OPTION:
+                for start in range(0, length, MAX_OPTION):
+                    yield min(MAX_OPTION, length - start)
+                self._answer(option, None)
+            else:
+                self._answer(option, (yield length) if length else b"")
 
-    def _answer(self, option: int, data: bytes) -> None:
+    def _answer(self, option: int, data: bytes | None) -> None:
+        """Data is None where there was too much of it."""
         self._option = option
         if option == Option.EXPORT_NAME:
-            self._export_name(data)
+            self._export_name(data or b"")
             return
         answer = self._answers.get(option)
         try:
@@ -231,6 +231,8 @@ class Handshake:
                 raise _InvalidError(Rep.ERR_TLS_REQD, "this server speaks TLS only")
             if answer is None:
                 raise _InvalidError(Rep.ERR_UNSUP, f"option {option} is not supported")
+            if data is None:
+                raise _InvalidError(Rep.ERR_TOO_BIG, "option data is too long")
             answer(data)
         except _InvalidError as error:
             self._reply(option, error.reply, error.message.encode())

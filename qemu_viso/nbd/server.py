@@ -209,8 +209,8 @@ class Server:
             if not full:
                 self._connections[thread] = sock
         if full:
-            sock.close()
             logger.warning("a connection was refused: there are %d already", self.limits.connections)
+            sock.close()
             return
         try:
             thread.start()

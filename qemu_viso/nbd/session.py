@@ -8,11 +8,13 @@ file's data that turns out not to be the file's any more is an error, never a mi
 from __future__ import annotations
 
 import os
+from bisect import bisect_left, bisect_right
 from itertools import groupby
+from operator import sub
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import InputOutputError, QemuVisoError
-from qemu_viso.image import FilePiece
+from qemu_viso.errors import InputOutputError, QemuVisoError, StaleSourceError
+from qemu_viso.image import FilePiece, Span
 from qemu_viso.image.image import reads_as_zeros
 from qemu_viso.nbd.channel import IOV_MAX
 from qemu_viso.nbd.constants import (
@@ -48,8 +50,12 @@ if TYPE_CHECKING:
 RECEIVE_BYTES = 1 << 16
 SEND_FILE_FROM = 1 << 15
 """Bytes of one file from which on `sendfile` is cheaper than a copy through us."""
-BATCH_BYTES = 1 << 18
-"""So much is collected before it is sent: the client may as well begin to work on it."""
+BATCH_BYTES = 1 << 15
+"""So much is collected before it is sent: the client works on it while we read on."""
+GATHER_BYTES = 1 << 21
+"""The longest reply that is made in memory, where it comes from many small files."""
+SPANS = 16
+"""Places that a connection remembers."""
 HOLE_FROM = 1 << 15
 """Bytes of zeros that are worth a chunk of their own."""
 CACHE_BYTES = 1 << 23
@@ -57,8 +63,8 @@ CACHE_BYTES = 1 << 23
 
 
 _DATA, _DONE, _OFFSET_DATA = STRUCTURED_REPLY_MAGIC, REPLY_FLAG_DONE, int(ReplyType.OFFSET_DATA)
-_NOWHERE = (0, 0, 0, -1)
-"""Start, stop, delta and descriptor of no file: no read lies in it."""
+_NOWHERE = Span(0, 0, 0, -1, None, None)
+"""No read lies in it."""
 
 
 class _BrokenReplyError(Exception):
@@ -96,9 +102,9 @@ class Session:
         self._out: list[Buffer] = []
         self._out_bytes = 0
         self._owed = b""  # the last chunk of a reply whose data has been sent
-        self._touched: set[Handle] = set()
-        self._span = _NOWHERE  # the file of the last read, as `Image.file_span` describes it
-        self._handle: Handle | None = None
+        self._touched: dict[int, Handle | None] = {}  # by descriptor: what was read from and is not verified yet
+        self._starts = image.regions.starts
+        self._spans: dict[int, Span] = {}
 
     def run(self) -> str | None:
         """Serve until the client disconnects; returns what it did wrong, if anything."""
@@ -107,14 +113,14 @@ class Session:
         receive_into = self._channel.receive_into
         requests = parser.receive(self._first)
         try:
-            while self._answer(requests) and parser.violation is None:
-                count = receive_into(buffer)
+            while self._answer(requests):
+                count = 0 if parser.violation is not None else receive_into(buffer)
                 if not count:
-                    return None
+                    return parser.violation
                 requests = parser.receive(buffer[:count])
         except _BrokenReplyError:
-            return None
-        return parser.violation
+            pass
+        return None
 
     def _answer(self, requests: Iterable[Request]) -> bool:
         """Answer what one `recv` has brought; false after DISC."""
@@ -128,40 +134,62 @@ class Session:
                 self._again()
 
     def _collect(self, pending: Iterator[Request]) -> bool:
-        """Turn requests into replies; false at DISC. Reads within the file of the last one take the short way."""
+        """Turn requests into replies; false at DISC. A short read from one place goes the short way."""
         read = read_head(self._mode)
-        batch, out, pread, structured = self._batch, self._out, os.pread, self._mode is Mode.STRUCTURED
-        low, high, delta, descriptor = self._span
+        batch, out, touched, find, pread = self._batch, self._out, self._touched, self._find, os.pread
+        structured = self._mode is Mode.STRUCTURED
+        low, high, delta, descriptor, handle, view = _NOWHERE
         for request in pending:
             head, cookie, offset, length, _ = request
             batch.append(request)
-            if head == read and low <= offset and offset + length <= high and 0 < length < SEND_FILE_FROM:
-                data = pread(descriptor, length, offset - delta)
-                if len(data) != length:
-                    raise InputOutputError("short")
-                if structured:
-                    out.append(STRUCTURED_DATA.pack(_DATA, _DONE, _OFFSET_DATA, cookie, length + 8, offset))
-                else:
-                    out.append(self._replies.data(cookie, offset, length, offset, done=True))
-                out.append(data)
-                self._out_bytes += length
-            elif command(request) == Command.DISC:
+            if head == read and 0 < length < SEND_FILE_FROM:
+                if not low <= offset < high:
+                    low, high, delta, descriptor, handle, view = find(offset) or _NOWHERE
+                if low <= offset and offset + length <= high:
+                    data: Buffer
+                    if view is None:
+                        touched[descriptor] = handle
+                        data = pread(descriptor, length, offset - delta)
+                        if len(data) != length:
+                            raise InputOutputError("short")
+                    else:
+                        data = view[offset - low : offset - low + length]
+                    if structured:
+                        out.append(STRUCTURED_DATA.pack(_DATA, _DONE, _OFFSET_DATA, cookie, length + 8, offset))
+                    else:
+                        out.append(self._replies.data(cookie, offset, length, offset, done=True))
+                    out.append(data)
+                    self._out_bytes += length
+                    if self._out_bytes >= BATCH_BYTES:
+                        self._commit()
+                    continue
+            if command(request) == Command.DISC:
                 batch.pop()
                 return False
-            else:
-                self._other(request)
-                low, high, delta, descriptor = self._span
-            if self._out_bytes >= BATCH_BYTES or len(out) >= IOV_MAX - 2:
+            self._other(request)
+            if self._out_bytes >= BATCH_BYTES or len(out) >= IOV_MAX // 2:
                 self._commit()
         return True
 
+    def _find(self, offset: int) -> Span | None:
+        """`Image.span`, with the files of the last reads at hand."""
+        if offset >= self._image.size:
+            return None
+        index = bisect_right(self._starts, offset)
+        span = self._spans.get(index)
+        if span is None or not span.start <= offset < span.stop:
+            span = self._image.span(offset)
+            if span is not None:
+                if len(self._spans) >= SPANS:
+                    self._spans.clear()
+                self._spans[index] = span
+        return span
+
     def _commit(self) -> None:
         """Send what has been collected, once the files that it was read from have proved to be the same."""
-        if self._out:
-            for handle in self._touched:
+        for handle in self._touched.values():
+            if handle is not None:
                 handle.verify()
-            if self._handle is not None and self._handle not in self._touched:
-                self._handle.verify()
         self._send()
 
     def _send(self, *, more: bool = False) -> None:
@@ -182,7 +210,7 @@ class Session:
         """Something that was read for this batch is not to be trusted: read it once more, one request at a time."""
         requests = self._batch.copy()
         self._forget()
-        self._span, self._handle = _NOWHERE, None
+        self._spans.clear()
         for request in requests:
             if command(request) == Command.READ and self._refused(request) is None:
                 try:
@@ -195,8 +223,13 @@ class Session:
             self._send()
 
     def _fail(self, request: Request, error: Exception) -> None:
-        self._report(error)
+        self._note(error)
         self._out.append(self._replies.error(request[1], request[2], Error.EIO, _sentence(error)))
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, StaleSourceError):
+            self._image.mark_stale(error)
+        self._report(error)
 
     def _refused(self, request: Request) -> tuple[Error, str] | None:
         return refusal(request, self._image.size, contexts=bool(self._contexts))
@@ -207,32 +240,31 @@ class Session:
             self._out += self._without_data(request)
             return
         _, _, offset, length, _ = request
-        span = self._image.file_span(offset)
-        if span is not None and offset + length <= span.stop:
-            self._handle = span.handle
-            self._span = (span.start, span.stop, span.delta, span.handle.descriptor)
-            pieces: list[Piece] = [FilePiece(span.handle, offset - span.delta, length)]
+        if length < SEND_FILE_FROM:
+            self._gather(request)
+            return
+        span = self._find(offset)
+        if span is not None and span.handle is not None and offset + length <= span.stop:
+            self._stream(request, [FilePiece(span.handle, offset - span.delta, length)])
+            return
+        if length <= GATHER_BYTES and not self._has_long_part(offset, length):
+            self._gather(request)
         else:
-            pieces = self._image.pieces(offset, length)
-        if length <= BATCH_BYTES and not any(_goes_alone(piece) for piece in pieces):
-            self._gather(request, pieces)
-        else:
-            self._stream(request, pieces)
+            self._stream(request, self._image.pieces(offset, length))
 
-    def _gather(self, request: Request, pieces: Sequence[Piece]) -> None:
+    def _has_long_part(self, offset: int, length: int) -> bool:
+        """Whether a region of the range is worth a `sendfile` or a hole."""
+        stop = offset + length
+        inner = self._starts[bisect_right(self._starts, offset) : bisect_left(self._starts, stop)]
+        longest: int = max(map(sub, (*inner, stop), (offset, *inner)))
+        return longest >= SEND_FILE_FROM
+
+    def _gather(self, request: Request) -> None:
         """Collect a reply of small pieces."""
+        data = self._image.gather(request[2], request[3])
         self._out.append(self._head(request, done=True))
+        self._out += data
         self._out_bytes += request[3]
-        for piece in pieces:
-            if isinstance(piece, memoryview):
-                self._out.append(piece)
-                continue
-            handle, offset, length = piece
-            self._touched.add(handle)
-            data = os.pread(handle.descriptor, length, offset)
-            if len(data) != length:
-                raise InputOutputError("short")
-            self._out.append(data)
 
     def _head(self, request: Request, *, done: bool) -> bytes:
         _, cookie, offset, length, _ = request
@@ -305,7 +337,7 @@ class Session:
 
     def _spoil(self, request: Request, error: Exception, at: int, stop: int) -> None:
         """End a reply that has begun: zeros up to the end of its chunk, then the error."""
-        self._report(error)
+        self._note(error)
         self._send(more=True)
         if self._mode is Mode.SIMPLE:
             raise _BrokenReplyError
@@ -356,13 +388,6 @@ class Session:
 
 def _length(piece: Piece) -> int:
     return piece.length if isinstance(piece, FilePiece) else len(piece)
-
-
-def _goes_alone(piece: Piece) -> bool:
-    """Whether a piece is worth its own system call, or none at all."""
-    if isinstance(piece, FilePiece):
-        return piece.length >= SEND_FILE_FROM
-    return len(piece) >= HOLE_FROM and reads_as_zeros(piece)
 
 
 def _parts(pieces: Sequence[Piece]) -> list[tuple[bool, list[Piece]]]:

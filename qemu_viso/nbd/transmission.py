@@ -173,9 +173,9 @@ def refusal(request: Request, size: int, *, contexts: bool) -> tuple[Error, str]
     if kind not in (Command.READ, Command.FLUSH, Command.CACHE, Command.BLOCK_STATUS):
         return Error.EINVAL, f"command {kind} is not known"
     given = flags(request)
-    known = _FLAGS.get(Command(kind), 0)
-    if given & ~known:
-        return Error.EINVAL, f"flags {given & ~known:#x} do not belong to this command"
+    unknown = given & ~int(_FLAGS.get(Command(kind), 0))  # int: the complement of an IntFlag knows known bits only
+    if unknown:
+        return Error.EINVAL, f"flags {unknown:#x} do not belong to this command"
     _, _, offset, length, _ = request
     if kind == Command.FLUSH:
         return (Error.EINVAL, "a flush has neither offset nor length") if offset or length else None

@@ -64,8 +64,13 @@ def record_length(identifier_size: int) -> int:
     return (34 + identifier_size) & ~1
 
 
-_RECORD_HEAD = struct.Struct("<BB8s8s7sBBB4sB")
-_ONE_16 = both_16(1)
+_RECORD_HEAD = struct.Struct("<BBIIII7sBHIB")
+_SEQUENCE_1 = int.from_bytes(both_16(1), "little")
+
+
+def _swapped(value: int) -> int:
+    """The number whose little-endian bytes are the big-endian ones of `value`: for one `pack` of both orders."""
+    return int.from_bytes(value.to_bytes(4, "big"), "little")
 
 
 def directory_record(
@@ -77,12 +82,24 @@ def directory_record(
     system_use: bytes = b"",
 ) -> bytes:
     """A directory record (9.1); `system_use` is padded to an even length."""
-    length = record_length(len(identifier))
-    use = system_use if len(system_use) % 2 == 0 else system_use + b"\0"
+    length = len(identifier)
+    pad = b"" if length & 1 else b"\0"
+    if len(system_use) & 1:
+        system_use += b"\0"
     head = _RECORD_HEAD.pack(
-        length + len(use), 0, both_32(extent), both_32(size), date, flags, 0, 0, _ONE_16, len(identifier)
+        record_length(length) + len(system_use),
+        0,
+        extent,
+        _swapped(extent),
+        size,
+        _swapped(size),
+        date,
+        flags,
+        0,  # file unit size and interleave gap: 9.1.7, 9.1.8
+        _SEQUENCE_1,
+        length,
     )
-    return (head + identifier).ljust(length, b"\0") + use
+    return head + identifier + pad + system_use
 
 
 def path_table_record(identifier: bytes, extent: int, parent: int, *, big_endian: bool) -> bytes:

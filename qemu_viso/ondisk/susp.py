@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from qemu_viso.ondisk.ecma119 import both_32
 
 CE_SIZE = 28
@@ -42,11 +44,17 @@ def ce(block: int, offset: int, length: int) -> bytes:
     return b"CE\x1c\x01" + both_32(block) + both_32(offset) + both_32(length)
 
 
+@lru_cache(maxsize=4096)
+def _px_head(mode: int, links: int, uid: int, gid: int) -> bytes:
+    return _PX_HEAD + both_32(mode) + both_32(links) + both_32(uid) + both_32(gid)
+
+
 def px(mode: int, links: int, uid: int, gid: int, serial: int) -> bytes:
     """RRIP 4.1.1: POSIX attributes; `mode` with type bits, `serial` as st_ino."""
-    return _PX_HEAD + both_32(mode) + both_32(links) + both_32(uid) + both_32(gid) + both_32(serial)
+    return _px_head(mode, links, uid, gid) + both_32(serial)
 
 
+@lru_cache(maxsize=65536)
 def tf(date: bytes) -> bytes:
     """RRIP 4.1.6: one 7-byte date as time of modification, access and attribute change."""
     return _TF_HEAD + date + date + date
@@ -57,6 +65,8 @@ def nm(name: bytes) -> list[bytes]:
 
     A name is cut between UTF-8 characters, because Linux shows but the first entry of one with more than 253 bytes.
     """
+    if len(name) <= ENTRY_LIMIT - NM_HEAD:
+        return [b"NM" + bytes((NM_HEAD + len(name), 1, 0)) + name]
     entries = []
     while True:
         limit = ENTRY_LIMIT - NM_HEAD

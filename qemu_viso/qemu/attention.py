@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # How long the reason of a lost connection may take to arrive: the exit of the process behind it.
-AFTERMATH = 2.0
+AFTERMATH = 1.0
+
+
+class LostError(GuestError):
+    """A connection was lost; the reason may be known a moment later."""
 
 
 class Trouble:
@@ -67,11 +71,13 @@ class Trouble:
         failure = task.exception()
         if failure is None:
             return task.result()
-        if isinstance(failure, EOFError | OSError | GuestError) and await self._reason():
+        if isinstance(failure, EOFError | OSError | LostError) and await self._reason():
             assert self.error is not None
             raise self.error from None
         if isinstance(failure, EOFError | OSError):
             raise self._complete(f"the connection was lost while {doing}") from None
+        if isinstance(failure, LostError):
+            raise self._complete(failure.message) from None
         raise failure
 
     async def _reason(self) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from qemu_viso.errors import MissingProgramError
 from qemu_viso.qemu.attention import Trouble, evidence
@@ -28,6 +29,7 @@ from qemu_viso.qemu.devices import (
     SerialConsole,
     SocketChardev,
 )
+from qemu_viso.qemu.firmware import find_uefi
 from qemu_viso.qemu.media import change_medium
 from qemu_viso.qemu.monitor import Monitor
 from qemu_viso.qemu.process import Child, describe_status
@@ -46,6 +48,8 @@ T = TypeVar("T")
 OLDEST_QEMU = (6, 2, 0)
 AGENT_BUFFER = 1 << 20
 START_SECONDS = 30.0
+# MiB: with less, OVMF finds no room for the larger initial RAM disks.
+UEFI_MEMORY = 512
 
 _log = logging.getLogger(__name__)
 
@@ -112,7 +116,12 @@ class MachineSpec:
 
 
 def machine_for(
-    platform: Platform, bus: Bus, medium: Medium, *others: Device, boot: bool = False, accelerator: str = "tcg"
+    platform: Platform,
+    bus: Bus,
+    medium: Medium,
+    *others: Device,
+    boot: Literal["bios", "uefi"] | None = None,
+    accelerator: str = "tcg",
 ) -> MachineSpec:
     """The usual machine for a medium on a bus.
 
@@ -120,16 +129,24 @@ def machine_for(
         platform: the architecture.
         bus: how the medium reaches the guest.
         medium: the medium.
-        others: kernel, firmware and whatever else.
-        boot: whether the firmware starts from the medium.
+        others: a kernel and whatever else.
+        boot: the firmware that starts from the medium; None where it need not start from there.
         accelerator: what executes instructions.
+
+    Raises:
+        MissingProgramError: there is no UEFI firmware for the platform.
     """
-    devices = bus.devices(medium, transport=platform.transport, boot=boot)
+    devices = bus.devices(medium, transport=platform.transport, boot=boot is not None)
+    firmware: tuple[Device, ...] = ()
+    memory = platform.memory
+    if boot == "uefi":
+        firmware = (find_uefi(platform),)
+        memory = max(memory, UEFI_MEMORY)
     return MachineSpec(
         platform,
         platform.machine or bus.machine,
-        (*others, *devices),
-        memory=platform.memory,
+        (*firmware, *others, *devices),
+        memory=memory,
         accelerator=Accelerator(accelerator),
     )
 
@@ -175,10 +192,10 @@ class Machine:
         argv = self.spec.to_argv(numbers[0], numbers[1], numbers[2] if self.spec.agent else None)
         self._console = Console(ours[1], self._on_console_failure)
         self._stack.callback(self._console.close)
-        self.monitor = Monitor(self.spec.platform.program, self._on_event)
+        self.monitor = Monitor(os.path.basename(self.spec.platform.program), self._on_event)
         self._stack.push_async_callback(self.monitor.close)
-        self._child = await self._stack.enter_async_context(Child(argv, hand_down=theirs))
         self._stack.callback(self._note_stubbornness)
+        self._child = await self._stack.enter_async_context(Child(argv, hand_down=theirs))
         self._watch = asyncio.create_task(self._watch_exit(self._child))
         self._stack.push_async_callback(self._stop_watching)
         await self.attend(self.monitor.connect(ours[0], deadline), deadline, "waiting for QEMU to start")
@@ -198,8 +215,7 @@ class Machine:
         await self._stack.aclose()
 
     def _note_stubbornness(self) -> None:
-        assert self._child is not None
-        if self._child.ignored_sigterm:
+        if self._child is not None and self._child.ignored_sigterm:
             _log.warning("%s did not end when it was asked to, and was killed", self._child.name)
 
     # Watching

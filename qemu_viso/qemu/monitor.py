@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
 from qemu_viso.errors import GuestError
+from qemu_viso.qemu.attention import LostError
 
 if TYPE_CHECKING:
     import socket
@@ -60,7 +61,7 @@ class Monitor:
             raise GuestError(f"{self.name} did not answer over QMP in time") from None
         except (QMPError, OSError, EOFError) as error:
             ours.close()
-            raise GuestError(f"{self.name} did not begin a QMP session: {error}") from None
+            raise LostError(f"{self.name} did not begin a QMP session: {error}") from None
         except BaseException:
             ours.close()
             raise
@@ -103,7 +104,7 @@ class Monitor:
             self._transcript.append("< " + json.dumps({"error": str(error)}))
             raise GuestError(f"{self.name} refuses the QMP command '{command}': {error}") from None
         except (QMPError, OSError, EOFError) as error:
-            raise GuestError(f"{self.name} went away during the QMP command '{command}': {error}") from None
+            raise LostError(f"{self.name} went away during the QMP command '{command}': {error}") from None
         self._transcript.append("< " + json.dumps({"return": reply}))
         return reply
 

@@ -11,6 +11,9 @@ import stat
 
 from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, StaleSourceError, shown
 
+# O_NONBLOCK: what was a file may have become a FIFO, on which a plain open would wait for ever.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
 
 class HostDirectory:
     """A directory on the host, known by its place in another one.
@@ -22,20 +25,29 @@ class HostDirectory:
             `HostDirectory` of its own.
     """
 
-    __slots__ = ("device", "name", "parent")
+    __slots__ = ("_prefix", "device", "name", "parent")
 
     def __init__(self, parent: HostDirectory | None, name: str, device: int) -> None:
         self.parent = parent
         self.name = name
         self.device = device
+        self._prefix: str | None = None
 
     @property
     def path(self) -> str:
-        """The path, as it is opened and as messages show it."""
-        if self.parent is None:
-            return self.name
+        """The path, as messages show it."""
+        return self.name if self.parent is None else self._join()
+
+    @property
+    def prefix(self) -> str:
+        """The path with the separator behind it, so that a file's name completes it; made once."""
+        if self._prefix is None:
+            self._prefix = os.path.join(self.path, "")
+        return self._prefix
+
+    def _join(self) -> str:
         parts = [self.name]
-        above: HostDirectory | None = self.parent
+        above = self.parent
         while above is not None:
             parts.append(above.name)
             above = above.parent
@@ -65,7 +77,7 @@ class HostFile:
     @property
     def path(self) -> str:
         """The path, as it is opened and as messages show it."""
-        return os.path.join(self.directory.path, self.name)
+        return self.directory.prefix + self.name
 
     def check(self, status: os.stat_result) -> None:
         """Compare an open file's status with the identity.
@@ -73,7 +85,9 @@ class HostFile:
         Raises:
             StaleSourceError: it is another file, or its content may have changed.
         """
-        if status.st_mtime_ns != self.mtime_ns or status.st_size != self.size:
+        if status.st_mode & 0o170000 != stat.S_IFREG:
+            what = "is no longer a regular file: it has been replaced"
+        elif status.st_mtime_ns != self.mtime_ns or status.st_size != self.size:
             what = "has changed"
         elif status.st_ino != self.inode or status.st_dev != self.directory.device:
             what = "has been replaced"
@@ -83,6 +97,29 @@ class HostFile:
             f"the source '{self.path}' {what} since the recipe was opened",
             hint="open the recipe again to serve its new content",
         )
+
+    def read(self) -> bytes:
+        """The whole content: opened, read, checked and closed at once, with one `fstat` after the read.
+
+        Raises:
+            MissingInputError, AccessError: as `open`.
+            StaleSourceError: it is not, or is no longer, the file that was laid out.
+            InputOutputError: anything else.
+        """
+        path = self.directory.prefix + self.name
+        try:
+            descriptor = os.open(path, _FLAGS)
+            try:
+                data = os.pread(descriptor, self.size, 0)
+                status = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise open_error(path, error) from None
+        self.check(status)
+        if len(data) != self.size:
+            raise InputOutputError(f"the source '{path}' ends before its size")
+        return data
 
     def open(self) -> int:
         """Open for reading; the caller owns the descriptor.
@@ -94,15 +131,11 @@ class HostFile:
             InputOutputError: anything else.
         """
         try:
-            # O_NONBLOCK: what was a file may have become a FIFO, on which a plain open would wait for ever.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os.open(self.path, _FLAGS)
         except OSError as error:
             raise open_error(self.path, error) from None
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise StaleSourceError(f"the source '{self.path}' is no longer a regular file")
-            self.check(status)
+            self.check(os.fstat(descriptor))
         except BaseException:
             os.close(descriptor)
             raise

@@ -66,7 +66,7 @@ def _fields(path: str, wanted: Expected, seen: Entry) -> list[Difference]:
         check("mode", f"{wanted.mode:04o}", f"{seen.mode:04o}")
     check("owner", wanted.uid, seen.uid)
     check("group", wanted.gid, seen.gid)
-    check("mtime", wanted.mtime, seen.mtime)
+    check("mtime", _seconds(wanted.mtime, wanted.mtime_nanoseconds), _seconds(seen.mtime, seen.mtime_nanoseconds))
     if wanted.target is not None:
         check("target", repr(wanted.target), repr(seen.target))
     if wanted.content is not None:
@@ -74,3 +74,7 @@ def _fields(path: str, wanted: Expected, seen: Entry) -> list[Difference]:
         if wanted.size == seen.size and wanted.content is not None:
             check("content", f"sha256 {content_sha256(wanted.content)}", f"sha256 {seen.sha256}")
     return differences
+
+
+def _seconds(whole: int, nanoseconds: int) -> str:
+    return f"{whole}.{nanoseconds:09}" if nanoseconds else str(whole)

@@ -14,11 +14,15 @@ from qemu_viso.errors import UsageError
 from qemu_viso.image import FileSlice, Generated, Joined, Literal, Patched
 from qemu_viso.layout.joliet import Joliet
 from qemu_viso.layout.primary import Primary
+from qemu_viso.layout.udf_names import udf_names
 from qemu_viso.layout.volumes import fitted
+from qemu_viso.ondisk import udf
 from qemu_viso.ondisk.susp import NM_HEAD, nm
 from qemu_viso.sources.host import HostFile
 from qemu_viso.tree.nodes import Directory, File
 from qemu_viso.tree.nodes import Namespace as TreeNamespace
+from qemu_viso.verify.udf_names import shown_name
+from qemu_viso.verify.udf_names import shown_target as shown_udf_target
 from qemu_viso.viso.recipe import VolumeField
 
 if TYPE_CHECKING:
@@ -32,11 +36,16 @@ if TYPE_CHECKING:
 BARE_MODE = 0o555
 """What isofs shows for every object where there is no Rock Ridge (fs/isofs/inode.c, isofs_read_inode)."""
 LABEL_BYTES = 32
+UDF_LABEL_BYTES = 30
+"""Bytes of characters in a field of 32, beside the compression id and the length."""
 LONGEST_ROCK_NAME = 253
 
 
 class Expected(NamedTuple):
-    """One name as a guest must see it; `size` and `content` are None for all but files."""
+    """One name as a guest must see it; `size` and `content` are None for all but files.
+
+    `mtime` is in seconds, `mtime_nanoseconds` its fraction: ISO 9660 tells none, UDF tells whole microseconds.
+    """
 
     kind: Kind
     size: int | None
@@ -46,6 +55,7 @@ class Expected(NamedTuple):
     target: str | None
     mtime: int
     content: Content | None
+    mtime_nanoseconds: int = 0
 
 
 def namespaces(tree: Tree) -> tuple[Namespace, ...]:
@@ -96,7 +106,9 @@ def _names(tree: Tree, directory: Directory, namespace: Namespace) -> Iterator[t
             # get_joliet_filename drops dots at the end.
             yield encoded.decode("utf-16-be").rstrip("."), node
     else:
-        yield from directory.nodes(TreeNamespace.UDF).items()
+        nodes = directory.nodes(TreeNamespace.UDF)
+        for identifier, node in zip(udf_names(list(nodes)), nodes.values(), strict=True):
+            yield shown_name(identifier), node
 
 
 def rock_name(name: str) -> str:
@@ -116,14 +128,16 @@ def _expected(tree: Tree, node: Node, namespace: Namespace) -> Expected:
     mode, uid, gid = node.attributes
     if namespace in ("plain", "joliet"):
         mode, uid, gid = BARE_MODE, 0, 0
-    mtime = (tree.time_ns if node.mtime_ns is None else node.mtime_ns) // 1_000_000_000
+    mtime, fraction = divmod(tree.time_ns if node.mtime_ns is None else node.mtime_ns, 1_000_000_000)
+    fraction = fraction // 1000 * 1000 if namespace == "udf" else 0
     if isinstance(node, Directory):
-        return Expected("directory", None, mode, uid, gid, None, mtime, None)
+        return Expected("directory", None, mode, uid, gid, None, mtime, None, fraction)
     if isinstance(node, File):
-        return Expected("file", node.data.size, mode, uid, gid, None, mtime, node.data)
+        return Expected("file", node.data.size, mode, uid, gid, None, mtime, node.data, fraction)
     if namespace == "plain":  # a link's record without its Rock Ridge part is that of an empty file
         return Expected("file", 0, mode, uid, gid, None, mtime, Literal(b"", "link"))
-    return Expected("symlink", None, mode, uid, gid, shown_target(node.target), mtime, None)
+    target = shown_udf_target(node.target) if namespace == "udf" else shown_target(node.target)
+    return Expected("symlink", None, mode, uid, gid, target, mtime, None, fraction)
 
 
 def shown_target(target: str) -> str:
@@ -134,6 +148,8 @@ def shown_target(target: str) -> str:
 
 def expected_label(tree: Tree, namespace: Namespace) -> str:
     """The volume label of a namespace, without the spaces that fill its field."""
+    if namespace == "udf":
+        return udf.cut(udf.representable(tree.text(TreeNamespace.UDF, VolumeField.VOLUME_ID)), UDF_LABEL_BYTES)
     which = TreeNamespace.JOLIET if namespace == "joliet" else TreeNamespace.ISO
     return fitted(tree.text(which, VolumeField.VOLUME_ID), LABEL_BYTES, which).rstrip(" ")
 

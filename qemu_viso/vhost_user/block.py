@@ -123,7 +123,7 @@ class BlockDevice:
         except StaleSourceError as error:
             # The image remembers the error: without its traceback, whose frames hold the guest's memory.
             self._image.mark_stale(error.with_traceback(None))
-            self._tell(str(error))
+            self._tell(error.message)
         except (QemuVisoError, OSError) as error:
             self._tell(f"sectors from {sector} on cannot be read: {error}")
         except Exception:  # noqa: BLE001 - a bug of ours must not leave the guest waiting

@@ -1,7 +1,8 @@
 """File descriptors that came over a socket, and the events among them.
 
 An eventfd that a front end shares is one open file for both sides: its flags (O_NONBLOCK) belong to both, and QEMU
-hangs if a back end changes them. So nothing here touches the flags. Reads ask for RWF_NOWAIT, which leaves them alone.
+hangs if a back end changes them. So nothing here touches the flags. Reads ask for RWF_NOWAIT, which leaves them alone
+(Linux 5.8 and later take it for eventfds).
 """
 
 from __future__ import annotations

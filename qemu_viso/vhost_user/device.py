@@ -93,7 +93,8 @@ class Device:
         for connection in self._connections:
             connection.end()
         self._listener.close()
-        os.close(self._stop)
+        stop, self._stop = self._stop, -1
+        os.close(stop)
 
     def serve_forever(self) -> None:
         """Wait until `stop` is called."""
@@ -103,7 +104,8 @@ class Device:
 
     def stop(self) -> None:
         """End `serve_forever`, and accept no more connections; for signal handlers and other threads."""
-        os.eventfd_write(self._stop, 1)
+        if self._stop >= 0:  # a signal may come when all is over
+            os.eventfd_write(self._stop, 1)
 
     def fingerprint(self) -> bytes:
         """The image's fingerprint, computed when it is first needed."""

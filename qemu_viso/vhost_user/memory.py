@@ -10,7 +10,7 @@ import mmap
 import os
 from bisect import bisect_right
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from qemu_viso.errors import PeerError
 from qemu_viso.vhost_user.messages import RefusedError
@@ -64,39 +64,40 @@ def map_shared(descriptor: Descriptor, offset: int, size: int) -> memoryview:
     return memoryview(mapping)[offset - start : offset - start + size]
 
 
-class MappedRegion:
+class MappedRegion(NamedTuple):
     """A region of guest memory that this process can read and write.
 
     Attributes:
         start: its first guest address.
         stop: the guest address behind it.
-        user_address: its first address in the front end's own memory.
         view: its bytes.
     """
 
-    __slots__ = ("start", "stop", "user_address", "view")
+    start: int
+    stop: int
+    view: memoryview
 
-    def __init__(self, region: MemoryRegion, view: memoryview) -> None:
-        self.start = region.guest_address
-        self.stop = region.guest_address + region.size
-        self.user_address = region.user_address
-        self.view = view
+
+NOWHERE = MappedRegion(0, 0, memoryview(b""))
+"""A region that holds nothing."""
 
 
 class MemoryTable:
     """All regions, found by guest address or by user address."""
 
-    def __init__(self, regions: Iterable[MappedRegion] = ()) -> None:
-        self._regions = sorted(regions, key=lambda region: region.start)
-        self._starts = [region.start for region in self._regions]
+    def __init__(self, regions: Iterable[tuple[MemoryRegion, memoryview]] = ()) -> None:
+        """Take regions that `check_regions` has let pass, each with its bytes."""
+        pairs = sorted(regions, key=lambda pair: pair[0].guest_address)
+        self._starts = [region.guest_address for region, _ in pairs]
+        self._regions = [
+            MappedRegion(region.guest_address, region.guest_address + region.size, view) for region, view in pairs
+        ]
+        self._user = [(region.user_address, view) for region, view in pairs]
 
     @classmethod
     def map(cls, regions: Iterable[tuple[MemoryRegion, Descriptor]]) -> MemoryTable:
         """Map regions that `check_regions` has let pass; the errors of `map_shared`."""
-        return cls(
-            MappedRegion(region, map_shared(descriptor, region.mmap_offset, region.size))
-            for region, descriptor in regions
-        )
+        return cls((region, map_shared(file, region.mmap_offset, region.size)) for region, file in regions)
 
     def region(self, address: int) -> MappedRegion:
         """The region that holds a guest address; raises `AddressError`."""
@@ -123,8 +124,8 @@ class MemoryTable:
 
     def user(self, address: int, length: int) -> memoryview:
         """The `length` bytes at a user address, which lie in one region as rings do; raises `AddressError`."""
-        for region in self._regions:
-            inside = address - region.user_address
-            if inside >= 0 and inside + length <= len(region.view):
-                return region.view[inside : inside + length]
+        for start, view in self._user:
+            inside = address - start
+            if inside >= 0 and inside + length <= len(view):
+                return view[inside : inside + length]
         raise AddressError(f"{length} bytes at the user address {address:#x} are not in shared memory")

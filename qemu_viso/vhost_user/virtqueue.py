@@ -17,11 +17,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from qemu_viso.errors import PeerError
-from qemu_viso.vhost_user.memory import AddressError
+from qemu_viso.vhost_user.memory import NOWHERE, AddressError
 
 if TYPE_CHECKING:
     from qemu_viso.vhost_user.inflight import InflightPart
-    from qemu_viso.vhost_user.memory import MappedRegion, MemoryTable
+    from qemu_viso.vhost_user.memory import MemoryTable
 
 F_INDIRECT_DESC = 1 << 28
 F_EVENT_IDX = 1 << 29
@@ -38,8 +38,8 @@ MAX_CHAIN_LIMIT = 1024
 queues and indirect tables, where it only respects `seg_max`: hence the lower bound. More than the upper one is no
 driver's: it is what QEMU allows, and the number of buffers that one read can fill."""
 
-MAX_CHAIN_BYTES = 1 << 30
-"""Bytes of buffers in one chain: UEFI's driver reads up to a gibibyte at once."""
+MAX_CHAIN_BYTES = (1 << 30) + (1 << 16)
+"""Bytes of buffers in one chain: UEFI's driver reads up to a gibibyte at once, to which header and status come."""
 
 _DESCRIPTOR = Struct("<QIHH")
 _USED_ELEMENT = Struct("<II")
@@ -121,7 +121,7 @@ class Virtqueue:
         self._available_event = 2 + _USED_ELEMENT.size // 2 * size
         self._used_index = self._used[1]
         self._inflight = inflight
-        self._region: MappedRegion | None = None  # where the last buffer lay
+        self._region = NOWHERE  # where the last buffer lay
         self._chain_limit = min(max(size, MIN_CHAIN_LIMIT), MAX_CHAIN_LIMIT)
         self._fence_lock = Lock()
         self._fence_lock.acquire()
@@ -209,25 +209,19 @@ class Virtqueue:
             raise RingError(f"a request has {len(entries)} descriptors, more than {self._chain_limit}")
         readable: list[memoryview] = []
         writable: list[memoryview] = []
-        readable_length = writable_length = 0
-        region = self._region
+        buffers = readable
+        start, stop, memory = self._region
         for address, length, flags, _ in entries:
-            if length == 0:
-                raise RingError("a descriptor is empty")
-            if region is not None and region.start <= address and address + length <= region.stop:
-                inside = address - region.start
-                views = [region.view[inside : inside + length]]
-            else:
-                views = self._guest(address, length)
-                region = self._region = self._memory.region(address)
             if flags & _WRITE:
-                writable += views
-                writable_length += length
-            elif writable:
+                buffers = writable
+            elif buffers is writable:
                 raise RingError("a readable descriptor follows a writable one")
+            if length and start <= address and address + length <= stop:
+                buffers.append(memory[address - start : address - start + length])
             else:
-                readable += views
-                readable_length += length
+                buffers += self._guest(address, length)
+                start, stop, memory = self._region = self._memory.region(address)
+        readable_length, writable_length = sum(map(len, readable)), sum(map(len, writable))
         if readable_length + writable_length > MAX_CHAIN_BYTES:
             raise RingError(f"a request has {readable_length + writable_length} bytes, more than {MAX_CHAIN_BYTES}")
         return Chain(head, readable, writable, readable_length, writable_length)
@@ -262,19 +256,20 @@ class Virtqueue:
         index = 0
         for _ in range(count):
             entry = table[index]
-            _, _, flags, index = entry
+            entries.append(entry)
+            flags = entry[2]
             if flags & _INDIRECT:
                 raise RingError("an indirect table is inside another one")
-            entries.append(entry)
             if not flags & _NEXT:
                 return entries
+            index = entry[3]
             if index >= count:
                 raise RingError(f"a descriptor is followed by number {index} of {count} in an indirect table")
         raise RingError(f"a chain of descriptors does not end after all {count} of an indirect table")
 
     def _guest(self, address: int, length: int) -> list[memoryview]:
-        if length > MAX_CHAIN_BYTES:
-            raise RingError(f"a descriptor has {length} bytes, more than {MAX_CHAIN_BYTES}")
+        if not 0 < length <= MAX_CHAIN_BYTES:
+            raise RingError(f"a descriptor has {length} bytes, which is not between 1 and {MAX_CHAIN_BYTES}")
         try:
             return self._memory.guest(address, length)
         except AddressError as error:

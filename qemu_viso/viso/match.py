@@ -82,7 +82,7 @@ def _refuse_known(name: str) -> None:
         raise BadValueError(known.MISPLACED[name])
     if name in known.REFUSED:
         instead = known.INSTEAD.get(name) or known.INSTEAD.get(name[1:])
-        raise BadValueError("is an option of mkisofs that is known and not supported", instead and f"see {instead}")
+        raise BadValueError("is an option of mkisofs that is known and not supported", instead and f"use {instead}")
 
 
 def _unknown(name: str) -> list[Match]:

@@ -7,11 +7,13 @@ it, so the umask is 022 here.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from qemu_viso.viso.recipe import ModeClause
 from qemu_viso.viso.specs import BadValueError
 
 ALL = 0o7777
+MOST_OPERATIONS = 64
 _UMASK = 0o022
 _SPECIAL = 0o6000
 _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007, "a": ALL}
@@ -22,6 +24,7 @@ _CLAUSE = re.compile(r"([ugoa]*+)((?:[-+=](?:[ugo]|[rwxXst]*+)(?![0-7]))*+)(?:([
 _OPERATION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 
 
+@lru_cache(256)
 def parse_mode(text: str) -> tuple[ModeClause, ...]:
     """The clauses of a mode.
 
@@ -38,6 +41,8 @@ def parse_mode(text: str) -> tuple[ModeClause, ...]:
         clauses += (_operation(match[1], m[1], m[2]) for m in _OPERATION.finditer(match[2]))
         if match[4]:
             clauses.append(_clause(match[3], _octal(match[4]), ALL, special=0))
+        if len(clauses) > MOST_OPERATIONS:
+            raise BadValueError(f"has more than {MOST_OPERATIONS} operations")
     return tuple(clauses)
 
 
@@ -61,8 +66,7 @@ def _operation(who: str, operator: str, permissions: str) -> ModeClause:
     for letter in permissions:
         bits |= _BITS[letter]
     execute = reach & 0o111 if "X" in permissions else 0
-    mentioned = reach & bits & _SPECIAL
-    return _clause(operator, reach & bits, ALL & ~keep, special=_SPECIAL & ~mentioned, execute=execute)
+    return _clause(operator, reach & bits, ALL & ~keep, special=_SPECIAL, execute=execute)
 
 
 def _clause(operator: str, bits: int, cleared: int, *, special: int, execute: int = 0) -> ModeClause:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from qemu_viso.viso.recipe import Name
+from qemu_viso.viso.source import shown
 from qemu_viso.viso.specs import BadValueError
 
 DEFAULT_NAMES = (frozenset((Name.ISO, Name.JOLIET, Name.UDF)),)
@@ -28,6 +30,7 @@ _BETWEEN = re.compile(r"[ \t\n\v\f\r+|]+")
 _TERMS = "the terms are iso, joliet, udf, rock-ridge and trans-tbl, with '+' inside a name and ',' between names"
 
 
+@lru_cache(64)
 def parse_name_setup(text: str) -> tuple[frozenset[Name], ...]:
     """The set of namespaces that each name goes to.
 
@@ -61,14 +64,14 @@ def _term(term: str, major: Name | None, before: list[frozenset[Name]], here: se
     if term in _ROCK or term in _TRANS:
         if major is None or (term in _ROCK and major is Name.UDF):
             raise BadValueError(
-                f"has '{term}' without the name that it goes with", "for instance iso,rock-ridge,joliet"
+                f"has {shown(term)} without the name that it goes with", "for instance iso,rock-ridge,joliet"
             )
         return (Name.ROCK if term in _ROCK and major is Name.ISO else Name.TRANS), major
     if term in _MINORS:
         owner, name = _MINORS[term]
         if owner not in here and not any(owner in names for names in before):
-            raise BadValueError(f"has '{term}' before '{owner}'", "the major name comes first")
+            raise BadValueError(f"has {shown(term)} before '{owner}'", "the major name comes first")
         return name, major
     if _HFS.fullmatch(term):
         raise BadValueError("asks for HFS names, which neither VirtualBox nor qemu-viso writes", _TERMS)
-    raise BadValueError(f"has an unknown term '{term[:40]}'", _TERMS)
+    raise BadValueError(f"has an unknown term {shown(term)}", _TERMS)

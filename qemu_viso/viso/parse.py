@@ -38,8 +38,8 @@ Words = Iterator[tuple[str, int]]
 RECIPE_LIMIT = 32 << 20
 RESPONSE_LIMIT = 2 << 20
 DEEPEST_RESPONSE = 3
-# 32 MiB of two-letter words would be 16 million steps of some hundred bytes each.
-MOST_WORDS = 1 << 22
+# 32 MiB of one-letter words would be 16 million steps of some hundred bytes each.
+MOST_WORDS = 1 << 21
 _MOST_WARNINGS = 100
 # Looking for the nearest option takes milliseconds.
 _MOST_LOOKS = 1000
@@ -66,9 +66,7 @@ def parse_recipe(data: bytes, path: str, load: Load) -> Recipe:
         AccessError, InputOutputError: a response file cannot be read.
     """
     if len(data) > RECIPE_LIMIT:
-        raise RecipeError(
-            f"the recipe has {len(data):,} bytes, and {RECIPE_LIMIT:,} is the most", place=Place(path, 1, 1)
-        )
+        raise too_large(path, len(data))
     head = parse_head(data, path)
     source = Source(path, _decode(data, path))
     _check_beginning(source)
@@ -76,6 +74,11 @@ def parse_recipe(data: bytes, path: str, load: Load) -> Recipe:
     with _collector_at_rest():
         parser.text(source, head.quoting, depth=0)
     return Recipe(path, head.uuid, head.quoting, tuple(parser.steps), tuple(parser.warnings), tuple(parser.remarks))
+
+
+def too_large(path: str, size: int) -> RecipeError:
+    """What is said about a recipe of so many bytes."""
+    return RecipeError(f"the recipe has {size:,} bytes, and {RECIPE_LIMIT:,} is the most", place=Place(path, 1, 1))
 
 
 @contextmanager
@@ -159,7 +162,9 @@ class _Parser:
         if oddities.unclosed is not None:
             self._warn(Spot(source, oddities.unclosed), "a quote in this word is closed only by the end of the text")
         self.remarks += (Remark(Spot(source, at), Quirk.BACKSLASH) for at in oddities.backslashes)
-        self.remarks += (Remark(Spot(source, at), Quirk.COMMENT) for at in oddities.comments)
+        begin = len(source.text) - len(source.text.lstrip())
+        for at in oddities.comments:
+            self.remarks.append(Remark(Spot(source, at), Quirk.FIRST_COMMENT if at == begin else Quirk.COMMENT))
 
     def _warn(self, place: Place, sentence: str) -> None:
         if len(self.warnings) < _MOST_WARNINGS:
@@ -185,7 +190,14 @@ class _Parser:
 
     def _is_dashed_option(self, word: str, place: Place) -> bool:
         """Is a word an option though its dash is not a hyphen?"""
-        option = is_option(_hyphens(word))
+        hyphens = _hyphens(word)
+        option = is_option(hyphens)
+        if not option and is_option("-" + hyphens):
+            raise RecipeError(
+                f"{shown(word)} begins with another dash than '-'",
+                place=place,
+                hint="is an option meant? A file of that name is written ./-name, with its own dash",
+            )
         self.remarks.append(Remark(place, Quirk.LOOKALIKE if option else Quirk.LOOKALIKE_FILE))
         if option:
             self._warn(place, f"{shown(word)} begins with another dash than '-', and is read as an option")
@@ -196,6 +208,7 @@ class _Parser:
             matches = match(word)
         except BadValueError as error:
             raise _refusal(word, error, place) from None
+        self._words += len(matches) - 1
         for found in matches:
             values = [] if found.value is None else [(found.value, place)]
             while len(values) < len(found.option.values):
@@ -266,7 +279,11 @@ class _Parser:
         try:
             data = self._load(name)
         except (FileNotFoundError, NotADirectoryError):
-            raise MissingInputError(f"the response file {shown(word)} is not there", place=place) from None
+            raise MissingInputError(
+                f"the response file {shown(word)} is not there",
+                place=place,
+                hint="it is looked for in the recipe's directory",
+            ) from None
         except PermissionError:
             raise AccessError(f"the response file {shown(word)} may not be read", place=place) from None
         except (OSError, ValueError) as error:

@@ -130,6 +130,7 @@ _QUIRKS: dict[Quirk, dict[Version, str]] = {
     Quirk.LOOKALIKE_FILE: {Version.TRUNK: "it is an unknown option there, and refused"},
     Quirk.DOT: _everywhere("the name '/.' is refused where nothing was added before; '/=.' is not"),
     Quirk.RESPONSE_FILE: _everywhere("it is looked for in the directory that VirtualBox was started in"),
+    Quirk.FIRST_COMMENT: _before_trunk("its words are file specs there"),
     Quirk.COMMENT: {
         **_before_trunk("its words are file specs there"),
         Version.TRUNK: "the words before and after it become one",
@@ -177,14 +178,12 @@ def _further_entries(recipe: r.Recipe) -> Iterator[Place]:
 
 
 def _empty_entries(recipe: r.Recipe) -> Iterator[Place]:
-    begun = fresh = False
+    fresh = False
     for step in recipe.steps:
         if isinstance(step, r.BootNewEntry):
-            fresh = begun
-            begun = True
+            fresh = True
         elif isinstance(step, _FILLS_ENTRY):
             fresh = False
-            begun = True
         elif isinstance(step, r.BootPlatform) and fresh:
             yield step.place
             fresh = False

@@ -13,6 +13,7 @@ class Quirk(StrEnum):
     LOOKALIKE_FILE = "a file spec that begins with another dash than '-'"
     DOT = "a source without a name that ends in '.'"
     RESPONSE_FILE = "a relative response file"
+    FIRST_COMMENT = "a comment that a response file begins with"
     COMMENT = "a comment in a response file"
     BOOT_PATH = "a boot image's path without a leading slash"
     SYMBOLIC_MODE = "a symbolic mode other than a+r, a+x and a+rx"

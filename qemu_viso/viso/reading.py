@@ -7,9 +7,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, Place, RecipeError
+from qemu_viso.errors import AccessError, InputOutputError, MissingInputError
 from qemu_viso.viso.marker import parse_head
-from qemu_viso.viso.parse import RECIPE_LIMIT, RESPONSE_LIMIT, Load, parse_recipe
+from qemu_viso.viso.parse import RECIPE_LIMIT, RESPONSE_LIMIT, Load, parse_recipe, too_large
 from qemu_viso.viso.source import shown
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def probe(path: str) -> Probe:
     data, size = _read(path, PROBED)
     head = parse_head(data, path)
     if size > RECIPE_LIMIT:
-        raise _too_large(path, size)
+        raise too_large(path, size)
     return Probe(path, head.uuid, head.quoting, size)
 
 
@@ -65,12 +65,8 @@ def read_recipe(path: str, load: Load | None = None) -> Recipe:
     """
     data, size = _read(path, RECIPE_LIMIT + 1)
     if size > RECIPE_LIMIT or len(data) > RECIPE_LIMIT:
-        raise _too_large(path, max(size, len(data)))
+        raise too_large(path, max(size, len(data)))
     return parse_recipe(data, path, load or _beside(path))
-
-
-def _too_large(path: str, size: int) -> RecipeError:
-    return RecipeError(f"the recipe has {size:,} bytes, and {RECIPE_LIMIT:,} is the most", place=Place(path, 1, 1))
 
 
 def _beside(path: str) -> Load:

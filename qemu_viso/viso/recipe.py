@@ -286,7 +286,7 @@ class ModeClause:
         keep: the old bits that stay.
         add: bits that are set then.
         add_execute: x bits that are set where the object is a directory or had any x (`X`).
-        directory_keep: further old bits that stay on a directory (set-user-ID and set-group-ID, unless mentioned).
+        directory_keep: further old bits that stay on a directory (set-user-ID and set-group-ID).
         copy: "u", "g" or "o" where the clause takes over permissions (`g=u`), else "".
         copy_reach: the bits that the copy may touch.
         subtract: the copied permissions are taken away (`g-u`), not given.

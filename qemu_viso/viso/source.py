@@ -100,6 +100,11 @@ _set_offset = Spot.__dict__["_offset"].__set__
 
 def shown(word: str) -> str:
     """`word` as a message quotes it: on one line, without control characters, long ones cut in the middle."""
-    if len(word) > _SHOWN:
-        word = f"{word[: _SHOWN * 2 // 3]}…{word[-_SHOWN // 3 :]}"
-    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in word) + "'"
+    text = _escaped(word[: _SHOWN + 1])
+    if len(word) > _SHOWN or len(text) > _SHOWN:
+        text = f"{text[: _SHOWN * 2 // 3]}…{_escaped(word[-_SHOWN:])[-_SHOWN // 3 :]}"
+    return f"'{text}'"
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -31,17 +31,7 @@ if TYPE_CHECKING:
 Namespace = Literal["primary", "rock", "joliet", "udf"]
 
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", "HOME": "/"}
-_KINDS = {
-    "-": "file",
-    "e": "file",
-    "d": "dir",
-    "l": "link",
-    "p": "fifo",
-    "f": "fifo",
-    "c": "char",
-    "b": "block",
-    "s": "socket",
-}
+_KINDS = dict(zip("-edlpfcbs", ("file", "file", "dir", "link", "fifo", "fifo", "char", "block", "socket"), strict=True))
 
 
 class JudgeError(AssertionError):
@@ -127,6 +117,12 @@ def _plain(view: View) -> View:
     return {path: item if item.kind in ("dir", "file") else Item(kind="file") for path, item in view.items()}
 
 
+def _without_limited_form(seen: Image, namespace: Namespace) -> bool:
+    """Whether a namespace is there for those who know Rock Ridge only by the ER entry of the root."""
+    volume: Volume | None = getattr(seen, namespace)
+    return volume is not None and (namespace != "rock" or volume.identifiers["extension"] != "")
+
+
 class Pycdlib(Judge):
     """The Python library pycdlib."""
 
@@ -170,14 +166,12 @@ class Pycdlib(Judge):
         return Item(kind="file", size=len(data), sha256=hashlib.sha256(data).hexdigest(), mode=bits)
 
     def shows(self, seen: Image, namespace: Namespace) -> bool:
-        """It opens Rock Ridge only where the root has an ER entry, and nothing without a primary descriptor."""
-        volume: Volume | None = getattr(seen, namespace)
-        if volume is None or seen.primary is None:
-            return False
-        return namespace != "rock" or volume.identifiers["extension"] != ""
+        """It opens nothing without a primary descriptor."""
+        return seen.primary is not None and _without_limited_form(seen, namespace)
 
     def expected(self, view: View, namespace: Namespace) -> View:
-        """It does not say whose a file is, nor its time."""
+        """It does not say whose a file is, nor its time; a link to the root loses its target."""
+        view = {path: replace(item, target=None) if item.target == "/" else item for path, item in view.items()}
         return blind(view if namespace == "rock" else _plain(view), "mtime", "uid", "gid", "links", "device")
 
 
@@ -210,6 +204,9 @@ class Xorriso(Judge):
             view[path] = item
         return view
 
+    def shows(self, seen: Image, namespace: Namespace) -> bool:
+        return _without_limited_form(seen, namespace)
+
     def expected(self, view: View, namespace: Namespace) -> View:
         """It lists no sums, and times only to the minute; link counts are its own."""
         return blind(view if namespace == "rock" else _plain(view), "sha256", "mtime", "links", "device")
@@ -232,7 +229,9 @@ class Isoinfo(Judge):
 
     name: ClassVar[str] = "isoinfo"
     namespaces: ClassVar[tuple[Namespace, ...]] = ("primary", "rock", "joliet")
-    _LINE = re.compile(r"(.)(.{9}) +(\d+) +(\d+) +(\d+) +(\d+) \w{3} +\d+ +\d+ \[ *(\d+) (..)\]  (.*?) ?", re.DOTALL)
+    _LINE = re.compile(
+        r"(.)(.{9}) +(\d+) +(\d+) +(\d+) +(\d+) \w{3} +\d+ +\d+ \[ *(\d+) (?:..\] |FFFF) (.*?) ?", re.DOTALL
+    )
 
     def view(self, image: Path, namespace: Namespace) -> View:
         flags = {"primary": (), "rock": ("-R",), "joliet": ("-J",)}[namespace]
@@ -250,7 +249,7 @@ class Isoinfo(Judge):
                 if line.strip():
                     raise JudgeError(f"isoinfo says {line!r}")
                 continue
-            name = match[9]
+            name = match[8]
             if name != "..":
                 self._add(view, here.rstrip("/") or "/" if name == "." else f"{here}{name}", match, namespace)
         return view
@@ -259,7 +258,8 @@ class Isoinfo(Judge):
         kind, size = _KINDS[match[1]], int(match[6])
         target = None
         if kind == "link":
-            path, _, target = path.partition(" -> ")
+            path, _, target = path.partition(" ->")
+            target = target[1:] or None  # it shows nothing for a link to the root
         if namespace == "joliet":
             path = re.sub(r";\d+$", "", path)
         before = view.get(path)
@@ -272,7 +272,8 @@ class Isoinfo(Judge):
         view[path] = item
 
     def expected(self, view: View, namespace: Namespace) -> View:
-        """It lists no sums, and times only to the day; of Joliet names it shows Latin-1, other units as `_`."""
+        """It lists no sums, times only to the day, no set-id and sticky bits; Joliet names in Latin-1, others `_`."""
+        view = {path: replace(item, mode=None) if (item.mode or 0) & 0o7000 else item for path, item in view.items()}
         seen = blind(view if namespace == "rock" else _plain(view), "sha256", "mtime", "device")
         if namespace != "joliet":
             return seen
@@ -320,7 +321,7 @@ class Bsdtar(Judge):
         view: View = {}
         with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
             for member in archive:
-                path = "/" + member.name.removeprefix(".").strip("/")
+                path = "/" if member.name in (".", "./") else "/" + member.name.removeprefix("./").rstrip("/")
                 if member.islnk():  # names of the same extent
                     view[path] = view["/" + member.linkname.removeprefix("./").strip("/")]
                     continue
@@ -346,7 +347,7 @@ class Bsdtar(Judge):
         if namespace == "rock":
             known = blind(view, "links", "device")
             return {
-                path: replace(item, target=None) if len(item.target or "") > 200 else item
+                path: replace(item, target=None) if len(item.target or "") > 100 else item
                 for path, item in known.items()
             }
         changed = blind(_plain(view), "mode", "uid", "gid", "mtime", "links", "device")
@@ -374,11 +375,11 @@ class SevenZip(Judge):
             return blind(view_of_directory(Path(scratch)), "mode", "uid", "gid", "mtime")
 
     def expected(self, view: View, namespace: Namespace) -> View:
-        """It prefers Joliet to Rock Ridge, and knows no links or special files in UDF."""
+        """It prefers Joliet to Rock Ridge, and drops a dot that ends a name; of UDF it knows no links and devices."""
         plain = blind(view, "mode", "uid", "gid", "mtime", "links", "device", "target")
         if namespace == "udf":
             return {path: item for path, item in plain.items() if item.kind in ("file", "dir")}
-        return _plain(plain)
+        return {path.removesuffix("."): item for path, item in _plain(plain).items()}
 
     def complaints(self, image: Path) -> list[str]:
         """What `7z t` says of an image, beyond that everything is ok."""
@@ -401,10 +402,10 @@ class Grub(Judge):
         pending = ["/"]
         while pending:
             here = pending.pop()
-            done = run("grub-fstest", image, "ls", "--", "-l", f"(loop0){here}")
+            done = run("grub-fstest", image, "ls", "--", "-l", "-a", f"(loop0){here}")
             for line in re.split(rb"\n(?=(?:\d+|DIR) +\d{14} )", done.stdout.removesuffix(b"\n\n").removesuffix(b"\n")):
                 match = self._LINE.fullmatch(line)
-                if match is None:
+                if match is None or match[3] in (b"./", b"../"):
                     continue
                 name = match[3].decode("utf-8", "surrogateescape")
                 if match[1] == b"DIR":
@@ -417,7 +418,7 @@ class Grub(Judge):
 
     def shows(self, seen: Image, namespace: Namespace) -> bool:
         """It chooses the namespace itself, by this order."""
-        return next((name for name in self.namespaces if getattr(seen, name) is not None), "") == namespace
+        return next((name for name in self.namespaces if _without_limited_form(seen, name)), "") == namespace
 
     def expected(self, view: View, _namespace: Namespace) -> View:
         """Special files are empty files to it. It shows links as what they lead to: see `disagreements`."""
@@ -428,7 +429,9 @@ class Grub(Judge):
 
     def disagreements(self, image: Path, seen: Image) -> list[str]:
         """Links are left out: GRUB shows what they lead to, and nothing where that is not on the image."""
-        namespace = next(name for name in self.namespaces if self.shows(seen, name))
+        namespace = next((name for name in self.namespaces if self.shows(seen, name)), None)
+        if namespace is None:
+            return []
         view = view_of(getattr(seen, namespace), content=False)
         links = {path for path, item in view.items() if item.kind == "link"}
         found = {path: item for path, item in self.view(image, namespace).items() if path not in links}
@@ -452,13 +455,13 @@ class Udfinfo:
     def facts(self, image: Path) -> dict[str, str]:
         """Its `key=value` lines; keys that occur several times are joined by line feeds."""
         facts: dict[str, str] = {}
-        for line in run("udfinfo", "-u", "utf8", image).stdout.decode("utf-8", "replace").splitlines():
+        for line in run("udfinfo", "--utf8", image).stdout.decode("utf-8", "replace").splitlines():
             key, _, value = line.partition("=")
             facts[key] = f"{facts[key]}\n{value}" if key in facts else value
         return facts
 
     def complaints(self, image: Path) -> list[str]:
-        return run("udfinfo", image).stderr.decode("utf-8", "replace").splitlines()
+        return run("udfinfo", image, ok=(0, 1)).stderr.decode("utf-8", "replace").splitlines()
 
 
 class Blkid:

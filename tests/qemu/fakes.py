@@ -26,11 +26,19 @@ def greet(major=7):
     send({"QMP": {"version": {"qemu": {"major": major, "minor": 2, "micro": 1}, "package": ""}, "capabilities": []}})
 
 def serve(on_command=lambda name: {"return": {}}):
-    for line in qmp.makefile("rb"):
-        request = json.loads(line)
-        reply = on_command(request["execute"])
-        if reply is not None:
-            send(reply | {"id": request["id"]} if "id" in request else reply)
+    text = ""
+    while data := qmp.recv(65536):
+        # Nothing but the syntax of JSON separates one command from the next.
+        text += data.decode()
+        while text:
+            try:
+                request, end = json.JSONDecoder().raw_decode(text)
+            except ValueError:
+                break
+            text = text[end:].lstrip()
+            reply = on_command(request["execute"])
+            if reply is not None:
+                send(reply | {"id": request["id"]} if "id" in request else reply)
 """
 
 

@@ -24,7 +24,7 @@ from qemu_viso.image import Generated, Image
 from qemu_viso.vhost_user.block import FEATURES, BlockDevice
 from qemu_viso.vhost_user.descriptors import Descriptor
 from qemu_viso.vhost_user.inflight import InflightPart, part_size
-from qemu_viso.vhost_user.memory import MappedRegion, MemoryTable
+from qemu_viso.vhost_user.memory import MemoryTable
 from qemu_viso.vhost_user.messages import MemoryRegion, MessageError, Parser, RefusedError, Request, encode
 from qemu_viso.vhost_user.session import MapMemory, Reply, ReplyBase, Session, StartRing, StopRing
 from qemu_viso.vhost_user.virtqueue import RingError, RingLayout, Virtqueue
@@ -118,7 +118,7 @@ def _guest(data: bytes) -> None:
     _memory[:] = data[2 : 2 + MEMORY].ljust(MEMORY, b"\0")
     view = memoryview(_memory)
     half = MEMORY // 2
-    table = MemoryTable(MappedRegion(MemoryRegion(at, half, at, 0), view[at : at + half]) for at in (0, half))
+    table = MemoryTable((MemoryRegion(at, half, at, 0), view[at : at + half]) for at in (0, half))
     available = 16 * size
     used = available + 8 + 2 * size + 2 * size % 4
     with suppress(RingError):

@@ -1,19 +1,32 @@
-"""A device in a process of its own, to be killed: `python -m tests.vhost_user.serve SOCKET FOLDER`."""
+"""A device in a process of its own, to be killed: `python -m tests.vhost_user.serve SOCKET FOLDER [large]`."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qemu_viso.vhost_user import Device, Listener
-from tests.vhost_user.media import mixed
+from tests.vhost_user.media import host_file, lay, mixed, noise
+
+if TYPE_CHECKING:
+    from qemu_viso.image import Image
+
+
+def large(folder: Path) -> Image:
+    """32 MiB, of which a guest reads for a while."""
+    path = folder / "large"
+    if not path.exists():
+        path.write_bytes(noise("large", 32 << 20))
+    return lay(4096, host_file(path), 2048)
 
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    path, folder = sys.argv[1:]
-    with Device(mixed(Path(folder), write=False), Listener.bind(path)) as device:
+    path, folder, *kind = sys.argv[1:]
+    image = large(Path(folder)) if kind else mixed(Path(folder), write=False)
+    with Device(image, Listener.bind(path)) as device:
         print("ready", flush=True)
         device.serve_forever()
 

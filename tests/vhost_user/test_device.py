@@ -190,7 +190,7 @@ def test_a_changed_source_is_an_error_and_one_line(
             assert driver.read(8, 512)[:2] == (IOERR, 0)
         assert image.stale is not None
         assert driver.read(0, 2048) == (OK, 2049, bytes(2048))
-    assert [record.getMessage().split("\n")[0] for record in caplog.records] == [
+    assert [record.getMessage() for record in caplog.records] == [
         f"the source '{source}' has changed since the recipe was opened"
     ]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,21 @@ def test_it_listens_for_this_user_alone_and_goes_without_a_trace(tmp_path: Path)
     listener.close()
     listener.close()
     assert os.listdir(tmp_path) == []
+
+
+def test_without_a_path_it_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Listener.bind() as listener:
+        assert listener.path is not None
+        folder = os.path.dirname(listener.path)
+        assert os.path.dirname(folder) == str(tmp_path)
+        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+    assert os.listdir(tmp_path) == []
+    (tmp_path / ("x" * 100)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 100)))
+    with pytest.raises(CannotCreateError):
+        Listener.bind()
+    assert os.listdir(tmp_path / ("x" * 100)) == []
 
 
 def test_a_dead_socket_is_replaced(tmp_path: Path) -> None:

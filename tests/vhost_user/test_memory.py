@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qemu_viso.vhost_user.descriptors import Descriptor
-from qemu_viso.vhost_user.memory import AddressError, MappedRegion, MemoryTable, check_regions, map_shared
+from qemu_viso.vhost_user.memory import AddressError, MemoryTable, check_regions, map_shared
 from qemu_viso.vhost_user.messages import MemoryRegion, RefusedError
 from tests.vhost_user.media import noise
 
@@ -18,12 +18,12 @@ from tests.vhost_user.media import noise
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[MemoryTable, dict[int, int]]:
     """Regions with gaps of 0 to 3 bytes between them, and every byte of them by guest address."""
-    regions: list[MappedRegion] = []
+    regions: list[tuple[MemoryRegion, memoryview]] = []
     model: dict[int, int] = {}
     start = draw(st.integers(0, 10))
     for number in range(draw(st.integers(0, 4))):
         data = bytearray(noise(str(number), draw(st.integers(1, 12))))
-        regions.append(MappedRegion(MemoryRegion(start, len(data), 1000 * number, 0), memoryview(data)))
+        regions.append((MemoryRegion(start, len(data), 1000 * number, 0), memoryview(data)))
         model |= dict(zip(range(start, start + len(data)), data, strict=True))
         start += len(data) + draw(st.integers(0, 3))
     draw(st.randoms()).shuffle(regions)
@@ -47,9 +47,9 @@ def test_user_addresses_stay_in_one_region(
 ) -> None:
     memory, _ = table
     number, inside = divmod(address, 1000)
-    region = next((each for each in memory._regions if each.user_address == 1000 * number), None)
-    if region is not None and inside + length <= len(region.view):
-        assert memory.user(address, length) == region.view[inside : inside + length]
+    view = next((view for start, view in memory._user if start == 1000 * number), None)
+    if view is not None and inside + length <= len(view):
+        assert memory.user(address, length) == view[inside : inside + length]
     else:
         with pytest.raises(AddressError):
             memory.user(address, length)

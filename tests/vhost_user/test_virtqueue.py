@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qemu_viso.vhost_user.memory import MappedRegion, MemoryTable
+from qemu_viso.vhost_user.memory import MemoryTable
 from qemu_viso.vhost_user.messages import MemoryRegion
 from qemu_viso.vhost_user.virtqueue import F_EVENT_IDX, F_INDIRECT_DESC, RingError, RingLayout, Virtqueue
 
@@ -23,7 +23,7 @@ class Ring:
 
     def __init__(self, features: int = F_INDIRECT_DESC | F_EVENT_IDX, base: int = 0) -> None:
         self.memory = bytearray(4096)
-        region = MappedRegion(MemoryRegion(GUEST, 4096, USER, 0), memoryview(self.memory))
+        region = MemoryRegion(GUEST, 4096, USER, 0), memoryview(self.memory)
         self.put(AVAILABLE + 2, "H", base)
         self.put(USED + 2, "H", base)
         layout = RingLayout(SIZE, USER + DESCRIPTORS, USER + AVAILABLE, USER + USED)
@@ -177,7 +177,7 @@ def test_a_request_is_no_longer_than_the_limit() -> None:
     """Seven descriptors and an indirect table of 128."""
     size = 128
     memory = bytearray(1 << 16)
-    region = MappedRegion(MemoryRegion(0, 1 << 16, 0, 0), memoryview(memory))
+    region = MemoryRegion(0, 1 << 16, 0, 0), memoryview(memory)
     queue = Virtqueue(MemoryTable([region]), RingLayout(size, 0, 4096, 8192), F_INDIRECT_DESC, 0)
     for number in range(size):
         struct.pack_into("<QIHH", memory, 0x8000 + 16 * number, 0, 1, NEXT if number < 127 else 0, number + 1)

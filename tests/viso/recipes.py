@@ -25,6 +25,8 @@ class Case(TypedDict, total=False):
     argv: list[str]
     verdict: str
     error: dict[str, str]
+    virtualbox: str | None
+    want: str
 
 
 def conformance_cases() -> list[Case]:

@@ -183,6 +183,8 @@ def test_push_and_pop() -> None:
         ("--volume-id:=x", "=x"),
         ("-V-J", "-J"),
         ("-JrVx", "x"),
+        ("-JV=x", "x"),
+        ("-JV:=x", "=x"),
         ("-V=", ""),
         ("-V:x", "x"),
         ("-volid @x", "@x"),
@@ -254,10 +256,12 @@ def test_after_two_dashes_all_words_are_file_specs() -> None:
 
 
 def test_dashes_of_other_kinds() -> None:
-    recipe = body("\u2013\u2014volume-id x \u2013no-joliet \u2212J \u2013file.txt=a")
+    recipe = body("\u2013\u2014volume-id x \u2212J \u2013file.txt=a")
 
-    assert [type(step) for step in recipe.steps] == [r.SetText, r.AddSource, r.SetJoliet, r.AddSource]
+    assert [type(step) for step in recipe.steps] == [r.SetText, r.SetJoliet, r.AddSource]
     assert len(recipe.warnings) == 2
+    with pytest.raises(RecipeError, match="another dash than '-'"):
+        body("\u2014no-joliet")
 
 
 @pytest.mark.parametrize(

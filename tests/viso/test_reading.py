@@ -13,7 +13,7 @@ from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, P
 from qemu_viso.viso import Quoting, parse_recipe, probe, read_recipe
 from qemu_viso.viso import parse as parsing
 from qemu_viso.viso import recipe as r
-from qemu_viso.viso.source import Source, Spot
+from qemu_viso.viso.source import Source, Spot, shown
 from tests.viso.recipes import BOURNE, MS_CRT, UUID_TEXT, body, parse
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def test_markers(text: str, quoting: Quoting) -> None:
         f'{MARKER} "{UUID_TEXT}"',
         f"{MARKER}={{{UUID_TEXT}",
         f"{MARKER}={UUID_TEXT}}}",
+        f"{MARKER}={{{UUID_TEXT}0",
+        f"{MARKER}=0{UUID_TEXT}}}",
         f"{MARKER}={UUID_TEXT}0",
         f"{MARKER}={UUID_TEXT.replace('-', '')}",
         f"{MARKER}=urn:uuid:{UUID_TEXT}",
@@ -295,11 +297,26 @@ def test_a_spot_is_a_place() -> None:
     spot = Spot(Source("f", "a\nbc"), 3)
 
     assert spot == Place("f", 2, 2)
+    assert Spot(Source("f", "a\nbc"), 1) == Place("f", 1, 2)
     assert Place("f", 2, 2) == spot
     assert spot != Place("f", 2, 1)
     assert hash(spot) == hash(Place("f", 2, 2))
     assert str(spot) == "f:2:2"
     assert isinstance(spot, Place)
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("it's", "'it's'"),
+        ("a\n\x1b[31m\u202eb\udcff", r"'a\n\x1b[31m\u202eb\udcff'"),
+        ("x" * 60, "'" + "x" * 60 + "'"),
+        ("a" * 50 + "b" * 50, "'" + "a" * 40 + "…" + "b" * 20 + "'"),
+        ("\a" * 10_000, "'" + r"\x07" * 10 + "…" + r"\x07" * 5 + "'"),
+    ],
+)
+def test_words_in_messages(word: str, text: str) -> None:
+    assert shown(word) == text
 
 
 def test_a_spot_can_be_sent_elsewhere() -> None:

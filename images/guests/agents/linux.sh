@@ -132,6 +132,7 @@ piece() { # id device namespace offset length path
     mount_medium "$1" "$2" "$3" || return
     # The x keeps line ends at the end of a name, which $() would drop.
     path=$(printf '%bx' "$6")
+    : >/tmp/piece
     dd if="/mnt${path%x}" of=/tmp/piece bs=65536 iflag=skip_bytes,count_bytes,fullblock skip="$4" count="$5" \
         2>/tmp/errors
     status=$?

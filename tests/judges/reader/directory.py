@@ -110,9 +110,6 @@ class Rules(Protocol):
     def order(self, entry: Entry) -> tuple[object, ...]:
         """The sort key of 9.3."""
 
-    def depth(self, directory: Directory) -> Iterator[tuple[str, str]]:
-        """Clause and sentence of each rule that a directory's place breaks."""
-
 
 def parse_record(data: bytes, at: int, source: Source, where: str) -> Record:
     """A record of the right length; its both-byte-order fields are checked here."""
@@ -162,8 +159,6 @@ def read_tree(source: Source, descriptor: Descriptor, rules: Rules) -> list[Dire
             seen.add(entry.last.extent)
             directory.subdirectories[entry.identifier] = child
             directories.append(child)
-        for clause, what in rules.depth(directory):
-            source.findings.add(clause, what, f"{rules.label} {directory.path}")
     return directories
 
 

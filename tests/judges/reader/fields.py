@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Fields:
             self.findings.add(clause, f"{name} is not zero", self.where)
 
 
+@lru_cache(4096)
 def short_date(raw: bytes) -> tuple[int | None, str | None]:
     """The 7-byte date of 9.1.5: nanoseconds since 1970 (None: not specified), and what is wrong with it."""
     year, month, day, hour, minute, second = raw[:6]
@@ -56,6 +58,7 @@ def short_date(raw: bytes) -> tuple[int | None, str | None]:
     return (calendar.timegm(when.timetuple()) - offset * 900) * 10**9, None
 
 
+@lru_cache(4096)
 def long_date(raw: bytes) -> tuple[int | None, str | None]:
     """The 17-byte date of 8.4.26.1: nanoseconds since 1970 (None: not specified), and what is wrong with it."""
     digits, offset = raw[:16], int.from_bytes(raw[16:17], "big", signed=True)

@@ -179,7 +179,7 @@ def _gpt(source: Source, header: _Header) -> tuple[GptPartition, ...]:
             add("UEFI 5.3.2", "it disagrees with the main header", "backup GPT header")
         if _table(source, backup, "backup GPT") != table:
             add("UEFI 5.3.2", "its entries are not those of the main table", "backup GPT")
-        if backup.table <= header.last_usable < backup.table + table_sectors:
+        if backup.table <= header.last_usable:
             add("UEFI 5.3.2", "the entries lie in the usable sectors", "backup GPT")
     if header.table < 2 or header.table + table_sectors > header.first_usable:
         add("UEFI 5.3.2", f"entries in sector {header.table}, usable from {header.first_usable}", "GPT header")

@@ -73,14 +73,6 @@ class IsoRules:
             return (entry.identifier.ljust(255), b"", 0, associated)
         return (match[1].ljust(255), (match[3] or b"").ljust(255), -int(match[4] or 0), associated)
 
-    def depth(self, directory: Directory) -> Iterator[tuple[str, str]]:
-        if directory.level > 8:
-            yield "ECMA-119 6.8.2.1", f"a directory at level {directory.level} of at most 8"
-        above = 0 if directory.parent is None else len(directory.path.encode()) - 1 + 1
-        longest = max((len(entry.identifier) for entry in directory.entries), default=0)
-        if above + longest > 255:
-            yield "ECMA-119 6.8.2.1", f"a path of {above + longest} characters"
-
 
 def primary_volume(source: Source, descriptor: Descriptor, directories: list[Directory], rules: IsoRules) -> Volume:
     """The tree under its ISO identifiers."""
@@ -99,6 +91,7 @@ def primary_volume(source: Source, descriptor: Descriptor, directories: list[Dir
             path = f"{directory.path.rstrip('/')}/{rules.name(entry.identifier)}"
             tree[path] = plain_file(source, entry)
     _check_file_names(source, descriptor, tree)
+    _check_depth(source, directories)
     return Volume(descriptor.identifiers, tree, descriptor.dates, descriptor.sectors)
 
 
@@ -107,6 +100,18 @@ def plain_file(source: Source, entry: Entry) -> Node:
     mtime = short_date(first.date)[0]
     hidden = bool(first.flags & 1)
     return Node("file", entry.size, entry.identifier, entry.content(source), mtime=mtime, hidden=hidden)
+
+
+def _check_depth(source: Source, directories: list[Directory]) -> None:
+    """6.8.2.1: at most eight levels, the root being the first, and paths of at most 255 bytes."""
+    for directory in directories:
+        where = f"primary {directory.path}"
+        if directory.level > 8:
+            source.findings.add("ECMA-119 6.8.2.1", f"a directory at level {directory.level} of at most 8", where)
+        above = 0 if directory.parent is None else len(directory.path.encode())
+        longest = max((len(entry.identifier) for entry in directory.entries), default=0)
+        if above + longest > 255:
+            source.findings.add("ECMA-119 6.8.2.1", f"a path of {above + longest} bytes", where)
 
 
 def _check_file_names(source: Source, descriptor: Descriptor, tree: dict[str, Node]) -> None:

@@ -68,11 +68,6 @@ class JolietRules:
     def order(self, entry: Entry) -> tuple[object, ...]:
         return (_without_version(entry.identifier),)
 
-    def depth(self, directory: Directory) -> Iterator[tuple[str, str]]:
-        """Joliet lifts the limit of eight levels, not that of records' numbers."""
-        if directory.level > 0xFFFF:
-            yield "ECMA-119 9.4.4", f"a directory at level {directory.level}"
-
 
 def joliet_volume(source: Source, descriptor: Descriptor, directories: list[Directory], rules: JolietRules) -> Volume:
     tree: dict[str, Node] = {}

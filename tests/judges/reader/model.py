@@ -146,17 +146,17 @@ class Space:
     """The image's bytes, and who claims them: no two may claim the same ones (ECMA-119 6.4.3, 6.8.1)."""
 
     def __init__(self) -> None:
-        self._claims: list[Claim] = []
+        self.claims: list[Claim] = []
 
     def claim(self, start: int, length: int, who: str, *, shared: bool = False) -> None:
         """`shared`: file data, of which several names may hold exactly the same."""
         if length > 0:
-            self._claims.append(Claim(start, start + length, who, shared))
+            self.claims.append(Claim(start, start + length, who, shared))
 
     def check(self, findings: Findings) -> None:
-        self._claims.sort(key=lambda claim: (claim.start, claim.stop))
+        self.claims.sort(key=lambda claim: (claim.start, claim.stop))
         last: Claim | None = None
-        for claim in self._claims:
+        for claim in self.claims:
             if last is not None and claim.start < last.stop:
                 same = claim.shared and last.shared and (claim.start, claim.stop) == (last.start, last.stop)
                 if not same:

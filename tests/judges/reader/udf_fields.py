@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import struct
+from binascii import crc_hqx
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -40,20 +41,7 @@ class Allocation:
 
 def crc16(data: bytes) -> int:
     """The CRC of 3/7.2.6: polynomial x^16 + x^12 + x^5 + 1, begun with zero."""
-    value = 0
-    for byte in data:
-        value = (value << 8 & 0xFFFF) ^ _CRC_TABLE[value >> 8 ^ byte]
-    return value
-
-
-def _crc_entry(byte: int) -> int:
-    value = byte << 8
-    for _ in range(8):
-        value = (value << 1) ^ 0x1021 if value & 0x8000 else value << 1
-    return value & 0xFFFF
-
-
-_CRC_TABLE = tuple(_crc_entry(byte) for byte in range(256))
+    return crc_hqx(data, 0)
 
 
 def read_tag(source: Source, data: bytes, location: int, where: str, *, expected: int | None = None) -> Tag | None:

@@ -1,0 +1,54 @@
+"""The Master Boot Record: boot code, and the partition table as UEFI 2.10 section 5.2 has it.
+
+Where a partition lies is told in blocks of 512 bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+
+BLOCK = 512
+CODE_SIZE = 440
+"""Bytes of boot code (5.2.1)."""
+ISOHYBRID_CODE_SIZE = 432
+"""Bytes of SYSLINUX's isohybrid code; behind it lies the number of the block where isolinux.bin begins."""
+ISOHYBRID_SIGNATURE = b"\xfb\xc0\x78\x70"
+ISOHYBRID_SIGNATURE_OFFSET = 64
+"""An isolinux.bin that can be started from a disk says so with these bytes, right behind its boot information table."""
+TYPE_UNUSED, TYPE_HIDDEN_NTFS, TYPE_PROTECTIVE = 0, 0x17, 0xEE
+"""0x17 is what isohybrid calls the image, so that no system takes it for something of its own."""
+HEADS, SECTORS = 64, 32
+"""The geometry that isohybrid images have: a cylinder is 1 MiB."""
+
+_LAST_CYLINDER = 1023
+_BEYOND = bytes((0xFE, 0xFF, 0xFF))
+"""Cylinder, head and sector of a block that they cannot tell (5.2.3)."""
+_FIXED = struct.Struct("<440sI2x16s16s16s16s2s")
+
+
+def isohybrid_code(code: bytes, block: int) -> bytes:
+    """The boot code that starts the isolinux.bin at `block`."""
+    return code.ljust(ISOHYBRID_CODE_SIZE, b"\0") + struct.pack("<Q", block)
+
+
+def partition(kind: int, start: int, count: int, *, active: bool = False) -> bytes:
+    """A partition record (5.2.1); a count that has no room is the highest one (5.2.3)."""
+    last = start + count - 1
+    return struct.pack(
+        "<B3sB3sII", 0x80 if active else 0, _address(start), kind, _address(last), start, min(count, 0xFFFFFFFF)
+    )
+
+
+def _address(block: int) -> bytes:
+    """Head, sector and cylinder of a block."""
+    cylinder, rest = divmod(block, HEADS * SECTORS)
+    if cylinder > _LAST_CYLINDER:
+        return _BEYOND
+    head, sector = divmod(rest, SECTORS)
+    return bytes((head, sector + 1 | cylinder >> 2 & 0xC0, cylinder & 0xFF))
+
+
+def record(code: bytes, disk_id: int, partitions: list[bytes]) -> bytes:
+    """The whole record: one block."""
+    table = [*partitions, b"", b"", b"", b""][:4]
+    return _FIXED.pack(code, disk_id, *table, b"\x55\xaa")

@@ -1,0 +1,218 @@
+"""Sources that change, shrink or vanish under the server: an error for that range, and never a mixture."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qemu_viso.errors import StaleSourceError
+from qemu_viso.nbd import Server, listen_unix
+from qemu_viso.nbd.session import SEND_FILE_FROM
+from qemu_viso.nbd.uri import UnixAddress
+from tests.nbd.images import Mixed, mixed
+from tests.nbd.wire import EIO, READ, Client, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+MODES = ("simple", "structured", "extended")
+SIZES = {"one page": 4096, "sendfile": 3 * SEND_FILE_FROM}
+
+
+def changed(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"changed")
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, 100)
+
+
+def replaced(path: Path) -> None:
+    other = path.with_suffix(".new")
+    other.write_bytes(path.read_bytes())
+    status = path.stat()
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.rename(path)
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def turned_into_a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Mixed:
+    return mixed(tmp_path)
+
+
+@pytest.fixture
+def path(image: Mixed) -> Iterator[str]:
+    listener = listen_unix()
+    with Server({"test": image.image}, listener):
+        assert isinstance(listener.address, UnixAddress)
+        yield listener.address.path
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("change", [changed, truncated])
+def test_a_file_that_changes_while_it_is_open(
+    path: str, image: Mixed, mode: str, size: int, change: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    start = image.starts["big"]
+    with Client(path, mode) as client:
+        assert client.read(start, size) == image.expected[start : start + size]
+        change(image.files["big"])
+        with caplog.at_level(logging.ERROR):
+            for _ in range(3):
+                reply = client.ask(READ, start, size)
+                assert (reply.error, reply.data) == (EIO, {})
+                assert mode == "simple" or str(image.files["big"]) in reply.message
+        other = image.starts["slice"]
+        assert client.read(other, size) == image.expected[other : other + size]
+    assert isinstance(image.image.stale, StaleSourceError)
+    lines = [record.message for record in caplog.records if str(image.files["big"]) in record.message]
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("change", [changed, truncated, replaced, removed, turned_into_a_fifo])
+def test_a_file_that_changes_before_it_is_opened(
+    path: str, image: Mixed, size: int, change: Callable[[Path], None]
+) -> None:
+    start = image.starts["big"]
+    change(image.files["big"])
+    with Client(path) as client:
+        reply = client.ask(READ, start, size)
+        assert (reply.error, reply.data) == (EIO, {})
+        assert str(image.files["big"]) in reply.message
+        assert client.read(0, 4096) == bytes(4096)
+
+
+def shortened(path: Path) -> None:
+    os.truncate(path, 10)
+
+
+@pytest.mark.parametrize("change", [changed, shortened, replaced, removed, turned_into_a_fifo])
+def test_a_small_file_that_is_read_as_a_whole(path: str, image: Mixed, change: Callable[[Path], None]) -> None:
+    start, other = image.starts["small"], image.starts["slice"]
+    length = other + 40_000 - start
+    change(image.files["small"])
+    with Client(path) as client:
+        reply = client.ask(READ, start, 2048)
+        assert (reply.error, reply.data) == (EIO, {})
+        assert (image.image.stale is not None) == (change is not removed)
+        assert client.ask(READ, start - 4096, 8192).error == EIO
+        assert client.ask(READ, start, length).error == EIO
+        assert client.read(other, 40_000) == image.expected[other : other + 40_000]
+
+
+@pytest.mark.parametrize("change", [changed, shortened])
+def test_a_small_file_that_changes_after_it_was_read(path: str, image: Mixed, change: Callable[[Path], None]) -> None:
+    start = image.starts["small"]
+    with Client(path) as client:
+        assert client.read(start, 2048) == image.expected[start : start + 2048]
+        change(image.files["small"])
+        reply = client.ask(READ, start, 2048)
+        assert (reply.error, reply.data) == (EIO, {})
+    assert image.image.stale is not None
+
+
+def test_a_removed_file_that_is_still_open_is_still_the_same(path: str, image: Mixed) -> None:
+    start = image.starts["big"]
+    with Client(path) as client:
+        client.read(start, 4096)
+        removed(image.files["big"])
+        assert client.read(start, 4096) == image.expected[start : start + 4096]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_bad_file_in_a_batch_fails_no_other_request(path: str, image: Mixed, mode: str) -> None:
+    good, bad = image.starts["slice"], image.starts["big"]
+    asked = [(good, 512), (0, 512), (bad, 512), (good + 1024, 512), (bad + 512, 512), (good, 40_000), (good, 512)]
+    with Client(path, mode) as client:
+        client.read(bad, 512)
+        client.read(good, 512)
+        changed(image.files["big"])
+        extended = mode == "extended"
+        client.socket.sendall(
+            b"".join(
+                request(READ, at, size, cookie=number, extended=extended) for number, (at, size) in enumerate(asked)
+            )
+        )
+        for number, (at, size) in enumerate(asked):
+            reply = client.reply(READ, at, size)
+            assert reply.cookie == number
+            if bad <= at < bad + 1000:
+                assert (reply.error, reply.data) == (EIO, {})
+            else:
+                assert reply.bytes(at, size) == image.expected[at : at + size]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_file_that_shrinks_while_it_is_sent(image: Mixed, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truncated after the check and before the first byte: the reply has begun, so its chunk is filled up."""
+    start, size = image.starts["big"], 600_000
+    send_file = os.sendfile
+
+    def late(out: int, source: int, offset: int, count: int) -> int:
+        os.truncate(image.files["big"], 100_000)
+        return send_file(out, source, offset, count)
+
+    listener = listen_unix()
+    assert isinstance(listener.address, UnixAddress)
+    with Server({"test": image.image}, listener), Client(listener.address.path, mode) as client:
+        monkeypatch.setattr(os, "sendfile", late)
+        client.send(READ, start, size)
+        if mode == "simple":
+            with pytest.raises(EOFError, match="100000 of 600000"):
+                client.reply(READ, start, size)
+            return
+        reply = client.reply(READ, start, size)
+        assert (reply.error, reply.error_offset) == (EIO, start + 100_000)
+        sent = reply.data[start]
+        assert sent[:100_000] == image.expected[start : start + 100_000]
+        assert sent[100_000:] == bytes(500_000)
+        monkeypatch.undo()
+        assert client.read(0, 512) == bytes(512)
+
+
+def test_a_file_that_sendfile_refuses_is_copied(image: Mixed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(out: int, source: int, offset: int, count: int) -> int:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "sendfile", refuses)
+    listener = listen_unix()
+    assert isinstance(listener.address, UnixAddress)
+    start = image.starts["big"]
+    with Server({"test": image.image}, listener), Client(listener.address.path) as client:
+        assert client.read(start, 600_000) == image.expected[start : start + 600_000]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_disk_that_fails(image: Mixed, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pread = os.pread
+
+    def fails(descriptor: int, length: int, offset: int) -> bytes:
+        if offset >= 8192:
+            raise OSError(5, "Input/output error")
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", fails)
+    listener = listen_unix()
+    assert isinstance(listener.address, UnixAddress)
+    start = image.starts["big"]
+    with Server({"test": image.image}, listener), Client(listener.address.path, mode) as client:
+        assert client.read(start, 4096) == image.expected[start : start + 4096]
+        assert client.ask(READ, start + 8192, 4096).error == EIO
+        assert client.read(start, 4096) == image.expected[start : start + 4096]

@@ -1,0 +1,94 @@
+import asyncio
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from qemu_viso.errors import GuestError, MissingProgramError
+from qemu_viso.qemu import accelerators
+from qemu_viso.qemu.accelerators import Verdict, best, probe, verdicts
+from qemu_viso.qemu.platforms import PLATFORMS
+from qemu_viso.qemu.probe import GOOD_STATUS, SIZE, firmware
+from tests.qemu.fakes import fake_program
+
+SOURCE = Path(accelerators.__file__).with_name("probe.S")
+
+
+def test_the_firmware_is_what_its_source_says(tmp_path: Path) -> None:
+    for program in ("as", "objcopy"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is missing (binutils)")
+    subprocess.run(["as", "--64", "-o", tmp_path / "o", SOURCE], check=True)
+    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", tmp_path / "o", tmp_path / "bin"], check=True)
+    assert len(firmware()) == SIZE
+    assert firmware()[-4096:] == (tmp_path / "bin").read_bytes()
+    assert not any(firmware()[:-4096])
+
+
+def test_tcg_works_here() -> None:
+    if shutil.which("qemu-system-x86_64") is None:
+        pytest.skip("qemu-system-x86_64 is missing (qemu-system-x86)")
+    verdict = asyncio.run(probe("tcg"))
+    assert verdict.works, verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("sys.exit(35)", "the probe guest failed: QEMU exited with status 35"),
+        ("sys.exit(0)", "the probe guest failed: QEMU exited with status 0"),
+        ("os.abort()", "QEMU was ended by SIGABRT"),
+        ("print('KVM internal error', flush=True); signal.pause()", "was not done after 0.3 s (KVM internal error)"),
+    ],
+)
+def test_accelerators_that_do_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, reason: str) -> None:
+    monkeypatch.setattr(accelerators, "PROBE_SECONDS", 0.3 if "pause" in body else 60.0)
+    verdict = asyncio.run(probe("tcg", program=fake_program(tmp_path, body)))
+    assert not verdict.works
+    assert reason in verdict.reason
+
+
+def test_a_qemu_without_sandbox(tmp_path: Path) -> None:
+    body = f"sys.exit('sandbox support is not enabled' if '-sandbox' in sys.argv else {GOOD_STATUS})"
+    verdict = asyncio.run(probe("tcg", program=fake_program(tmp_path, body)))
+    assert verdict.works
+    assert not verdict.sandbox
+
+
+def test_kvm_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerators, "KVM", "/nowhere/kvm")
+    assert asyncio.run(probe("kvm", program="/nowhere/qemu")).reason == "there is no /nowhere/kvm"
+
+
+def test_verdicts_are_remembered_until_something_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = f"open({str(tmp_path / 'calls')!r}, 'a').write('x'); sys.exit({GOOD_STATUS})"
+    program = fake_program(tmp_path, body)
+    monkeypatch.setattr(accelerators, "KVM", "/nowhere/kvm")
+    first = asyncio.run(verdicts(tmp_path, program=program))
+    assert [each.works for each in first] == [False, True]
+    assert asyncio.run(verdicts(tmp_path, program=program)) == first
+    assert (tmp_path / "calls").read_text() == "x"
+    fake_program(tmp_path, body + " ")
+    asyncio.run(verdicts(tmp_path, program=program))
+    (tmp_path / "accelerators.json").write_text("{}")
+    asyncio.run(verdicts(tmp_path, program=program))
+    boot = tmp_path / "boot_id"
+    boot.write_text("another boot")
+    monkeypatch.setattr(accelerators, "_BOOT_ID", boot)
+    asyncio.run(verdicts(tmp_path, program=program))
+    assert (tmp_path / "calls").read_text() == "xxxx"
+    assert json.loads((tmp_path / "accelerators.json").read_text())["key"].startswith("another boot")
+    with pytest.raises(MissingProgramError):
+        asyncio.run(verdicts(tmp_path, program="/nowhere/qemu"))
+
+
+def test_the_best_accelerator() -> None:
+    good, bad = Verdict("kvm", works=True, seconds=0.1), Verdict("kvm", works=False, seconds=3.0, reason="too slow")
+    tcg = Verdict("tcg", works=True, seconds=0.2)
+    assert best([good, tcg], PLATFORMS["amd64"]) == good
+    assert best([bad, tcg], PLATFORMS["amd64"]) == tcg
+    assert best([good, tcg], PLATFORMS["s390x"]) == tcg
+    with pytest.raises(GuestError, match="kvm: too slow"):
+        best([bad], PLATFORMS["amd64"])

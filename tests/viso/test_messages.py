@@ -1,0 +1,29 @@
+"""The messages that users meet, all of them, once each."""
+
+from __future__ import annotations
+
+from tests.viso import messages
+
+
+def test_messages_are_the_golden_ones() -> None:
+    assert messages.text() == messages.GOLDEN.read_text()
+
+
+def test_every_error_is_among_them() -> None:
+    with messages.constructions() as met:
+        messages.text()
+    unmet = [
+        f"{path}:{lines.start}"
+        for path, lines in messages.all_constructions()
+        if not any((path, line) in met for line in lines)
+    ]
+
+    assert unmet == []
+
+
+def test_every_message_is_there_once() -> None:
+    all_said = [said for _, said in messages.messages()]
+
+    assert all(all_said)
+    assert len(all_said) == len(set(all_said))
+    assert all(line.isprintable() for said in all_said for line in said.split("\n"))

@@ -1,0 +1,192 @@
+"""What VirtualBox takes otherwise."""
+
+from __future__ import annotations
+
+import pytest
+
+from qemu_viso.viso.known import REFUSED
+from qemu_viso.viso.options import BY_SPELLING, REMARKABLE, Version
+from qemu_viso.viso.portable import Finding, portability, rules
+from qemu_viso.viso.quirks import Quirk
+from tests.viso import virtualbox_tables
+from tests.viso.recipes import Case, body, case_bytes, conformance_cases, parse
+
+EVERY = (Version.V6_1, Version.V7_0, Version.TRUNK)
+OLD = EVERY[:2]
+NEW = EVERY[2:]
+SETTING = "a namespace or level that changes after something was added"
+
+# Text after the marker's line, what is found, in which versions, and where.
+CASES: list[tuple[str, str, tuple[Version, ...], str]] = [
+    ("-V x", "-V", EVERY, "2:1"),
+    ("-iso-level 2", "-iso-level", EVERY, "2:1"),
+    ("a -T", "-T", EVERY, "2:3"),
+    ("--graft-points", "--graft-points", EVERY, "2:1"),
+    ("-Gmbr.bin", "-G", EVERY, "2:1"),
+    ("--udf", "--udf", OLD, "2:1"),
+    ("--import-iso-skip-eltorito=x", "--import-iso-skip-eltorito", OLD, "2:1"),
+    ("a --rename a b", "--rename", OLD, "2:3"),
+    ("--ignore-symlinks", "--ignore-symlinks", OLD, "2:1"),
+    ("-isohybrid-gpt-basdat", "-isohybrid-gpt-basdat", EVERY, "2:1"),
+    ("a '' \"C:\\new\"".replace("'' ", ""), Quirk.BACKSLASH, EVERY, "2:3"),
+    ("\u2212J", Quirk.LOOKALIKE, OLD, "2:1"),
+    ("\u2013file=y", Quirk.LOOKALIKE_FILE, NEW, "2:1"),
+    (".", Quirk.DOT, EVERY, "2:1"),
+    ("d/.", Quirk.DOT, EVERY, "2:1"),
+    ("@r", Quirk.RESPONSE_FILE, EVERY, "2:1"),
+    ("-b isolinux.bin", Quirk.BOOT_PATH, EVERY, "2:1"),
+    ("a --chmod u+x:/a", Quirk.SYMBOLIC_MODE, EVERY, "2:3"),
+    ("--name-setup iso+udf", "udf in a name set-up", OLD, "2:1"),
+    ("--name-setup iso,rr,joliet", "a Rock Ridge name apart from the ISO 9660 name", EVERY, "2:1"),
+    ("-b /a --eltorito-alt-boot -b /b", "a further boot entry", OLD, "2:7"),
+    ("-b /a --eltorito-platform-id efi -b /b", "a further boot entry", OLD, "2:7"),
+    ("a --no-joliet", SETTING, EVERY, "2:3"),
+    ("a --no-rock-ridge", SETTING, EVERY, "2:3"),
+    ("a --iso-level=1", SETTING, EVERY, "2:3"),
+    ("--import-iso=x --iso-level=1 --iso-level=2", SETTING, EVERY, "2:16 2:30"),
+    ("--name-setup=joliet /=d", "nothing that has an ISO 9660 name", EVERY, "2:21"),
+    ("=d", "nothing that has an ISO 9660 name", EVERY, "2:1"),
+    ("--push-iso=x " * 5, "a fifth image pushed", EVERY, "2:53"),
+    (f"--volume-id={'x' * 256}", "a text of more than 255 characters", EVERY, "2:1"),
+    ("d/Trans.tbl", "an ISO 9660 name TRANS.TBL", EVERY, "2:1"),
+    ("/" + "x" * 111 + "=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
+    ("/" + "\U0001f600" * 56 + "/=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
+]
+
+PORTABLE = [
+    "--volume-id=x -volid x --volid x -J -R -r -l -P p -p p -A a -c /boot.cat a",
+    "--iso-level=1 ---iso-level 2 --no-pad a",
+    "a --rock-ridge --joliet --iso-level 2 -R",
+    "/=.  /a/x=.. './a b'=c",
+    "a --chmod=0644:/a --chmod a+x:/a --chmod a+r:/a --chmod a+rx:/a",
+    "--eltorito-platform-id efi -b /a -no-emulation-boot",
+    "--eltorito-new-entry -b /a",
+    '\'C:\\new\' "a\\\\b" "a\\"b"',
+    "@/abs",
+    "--name-setup iso+rr,joliet a",
+    "--name-setup joliet =a --name-setup-from-import a",
+    "--push-iso x --pop " * 5 + "a",
+    f"--volume-id={'x' * 255}",
+    "/TRANS.TBL/x=a --name-setup iso,joliet /a=/trans.tbl=a",
+    "/" + "x" * 110 + "=a --name-setup iso,joliet /" + "x" * 111 + "=/x=a",
+    "/" + "\U0001f600" * 55 + "=a",
+]
+
+
+def found(text: str, version: Version) -> list[Finding]:
+    return portability(body(text, {"r": "", "/abs": "a"}), version)
+
+
+@pytest.mark.parametrize(("text", "what", "versions", "places"), CASES, ids=[case[0][:40] for case in CASES])
+def test_findings(text: str, what: str, versions: tuple[Version, ...], places: str) -> None:
+    for version in Version:
+        findings = [finding for finding in found(text, version) if finding.what == what]
+        assert [str(finding.place) for finding in findings] == [
+            f"dir/a.viso:{place}" for place in places.split() if version in versions
+        ]
+
+
+@pytest.mark.parametrize("text", PORTABLE)
+def test_nothing_is_found_in_portable_recipes(text: str) -> None:
+    for version in Version:
+        assert found(text, version) == []
+
+
+def test_a_platform_after_the_new_entry() -> None:
+    what = "a platform for an entry that was just begun"
+    habit = "-b /a -eltorito-alt-boot -eltorito-platform-id efi -b /b"
+    right = "-b /a -eltorito-platform-id efi -eltorito-alt-boot -b /b"
+
+    assert [f.what for f in found(habit, Version.TRUNK)] == [what]
+    assert found(right, Version.TRUNK) == []
+    assert [f.what for f in found("--eltorito-new-entry --eltorito-platform-id=efi -b /a", Version.TRUNK)] == [what]
+
+
+def test_comments_of_response_files() -> None:
+    recipe = body("@/r", {"/r": "# first\na\n# second\nb"})
+
+    assert [str(f.place) for f in portability(recipe, Version.V6_1)] == ["/r:1:1", "/r:3:1"]
+    assert [str(f.place) for f in portability(recipe, Version.TRUNK)] == ["/r:3:1"]
+    assert [f.what for f in portability(recipe, Version.V7_0)] == [Quirk.FIRST_COMMENT, Quirk.COMMENT]
+
+
+def test_findings_stand_in_the_order_of_the_text() -> None:
+    recipe = body('-T "a\\b"\n-V x @R\n-f', {"R": "-T"})
+
+    assert [str(f.place) for f in portability(recipe, Version.TRUNK)] == [
+        "dir/a.viso:2:1",
+        "dir/a.viso:2:4",
+        "dir/a.viso:3:1",
+        "dir/a.viso:3:6",
+        "dir/a.viso:4:1",
+        "dir/R:1:1",
+    ]
+
+
+def test_a_finding_is_a_sentence() -> None:
+    [finding] = found("-V x a", Version.V6_1)
+    assert str(finding) == (
+        "dir/a.viso:2:1: -V: it asks for VirtualBox's version there, which ends the recipe with an error"
+    )
+
+
+def test_the_table_is_whole() -> None:
+    table = {rule.what: rule for rule in rules()}
+
+    assert len(table) == len(rules())
+    assert all(rule.reasons and all(rule.reasons.values()) for rule in table.values())
+    assert set(table) >= REMARKABLE | {quirk.value for quirk in Quirk}
+    assert {what for _, what, _, _ in CASES} | REMARKABLE | {
+        Quirk.COMMENT,
+        Quirk.FIRST_COMMENT,
+        "a platform for an entry that was just begun",
+    } == set(table)
+
+
+def test_no_option_is_both_supported_and_not() -> None:
+    assert not REFUSED & BY_SPELLING.keys()
+
+
+def test_what_virtualbox_rendered_is_portable() -> None:
+    """Everything found in a recipe that 6.1 rendered alike is a thing that it renders otherwise."""
+    whats = {
+        finding.what
+        for case in conformance_cases()
+        if case["verdict"] == "same"
+        for finding in portability(parse(at_d(case), {"/d/more.rsp": "a"}), Version.V6_1)
+    }
+
+    assert whats == {Quirk.BACKSLASH, "a Rock Ridge name apart from the ISO 9660 name"}
+
+
+def test_what_virtualbox_refused_for_its_text_is_found() -> None:
+    """The measured cases that differ, and in which the text alone says that they do."""
+    found_in = {
+        case["name"]
+        for case in conformance_cases()
+        if case["verdict"] == "beyond" and portability(parse(at_d(case), {"more.rsp": "a"}), Version.V6_1)
+    }
+
+    assert found_in == {
+        "dd-variants",
+        "dir-dot",
+        "eltorito-efi",
+        "eltorito-efi-new-entry",
+        "eltorito-noslash",
+        "err-T",
+        "err-compat-f",
+        "err-graft-points",
+        "no-joliet-after",
+        "ns-joliet-only",
+        "opt-V-version",
+        "rock-after",
+        "rsp-rel",
+    }
+
+
+def at_d(case: Case) -> str:
+    return case_bytes(case).decode().replace("@DIR@", "/d")
+
+
+def test_the_page_has_these_tables() -> None:
+    assert virtualbox_tables.PAGE.read_text() == virtualbox_tables.page()
