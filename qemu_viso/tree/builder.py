@@ -497,8 +497,12 @@ class Builder:
         tree = self.tree
         entries = tree.boot.entries if tree.boot is not None else []
         first = next((entry.image for entry in entries if entry.platform == 0), None)
+        for entry in entries:
+            entry.in_gpt |= any(entry is partition for partition in disk.partitions)
         if disk.loader is Loader.OTHER:
-            tree.system_area = disk.area
+            # A new partition table takes the place of the old one; without one, all is left as it is.
+            tables = any(entry.in_gpt for entry in entries)
+            tree.system_area = FileSlice(disk.area.file, disk.area.offset, MBR_CODE_BYTES) if tables else disk.area
             tree.warnings.append(
                 f"the system area of the image '{name}' is of an unknown kind and is kept as it is, "
                 "but places on the disk that it tells of are other ones now"

@@ -171,14 +171,40 @@ def test_a_hybrid_image_keeps_its_boot_code_and_its_efi_partition(folder: Path, 
         "-isohybrid-gpt-basdat", folder,
     )  # fmt: skip
 
-    tree = opened(tmp_path, "--import-iso hybrid.iso").tree
+    (tmp_path / "more").write_bytes(bytes(1 << 20))
 
-    assert tree.isohybrid_mbr is not None
-    assert tree.isohybrid_mbr.size == 432
-    assert tree.boot is not None
-    assert [entry.in_gpt for entry in tree.boot.entries] == [False, True]
-    given = opened(tmp_path, "--import-iso hybrid.iso -G /etc/hostname").tree
-    assert given.isohybrid_mbr is None
+    image = seen(opened(tmp_path, "/more=more --import-iso hybrid.iso"))
+
+    isolinux, efi = catalog(image).entries
+    assert image.system_area[:432] == (ISOLINUX / "isohdpfx.bin").read_bytes()[:432]
+    assert struct.unpack_from("<Q", image.system_area, 432) == (isolinux.sector * 4,)
+    assert image.disk is not None
+    assert [(part.first, part.last) for part in image.disk.gpt] == [(efi.sector * 4, efi.sector * 4 + 1439)]
+    assert image.violations("ECMA-119 8.4.6") == []
+
+
+def test_a_system_area_of_the_recipe_comes_first(folder: Path, tmp_path: Path) -> None:
+    xorrisofs(
+        tmp_path / "hybrid.iso", "-R", "-isohybrid-mbr", ISOLINUX / "isohdpfx.bin", *BIOS, *UEFI,
+        "-isohybrid-gpt-basdat", folder,
+    )  # fmt: skip
+    (tmp_path / "area").write_bytes(b"area" * 8192)
+
+    image = seen(opened(tmp_path, "--import-iso hybrid.iso -G area"))
+
+    assert image.system_area == b"area" * 8192
+
+
+def test_an_unknown_system_area_is_kept_and_told_of(folder: Path, tmp_path: Path) -> None:
+    path = genisoimage(tmp_path / "u.iso", "-R", folder)
+    data = bytearray(path.read_bytes())
+    data[:3000] = b"?" * 3000
+    path.write_bytes(data)
+
+    found = opened(tmp_path, "--import-iso u.iso")
+
+    assert seen(found).system_area == b"?" * 3000 + bytes(32768 - 3000)
+    assert [warning for warning in found.tree.warnings if "of an unknown kind" in warning]
 
 
 def test_grubs_images_are_told_where_they_lie(tmp_path: Path) -> None:
@@ -200,4 +226,6 @@ def test_grubs_images_are_told_where_they_lie(tmp_path: Path) -> None:
     assert entry.info_table is not None
     with opened_image(path) as old:
         assert catalog(old).entries[0].sector != entry.sector
-    assert found.tree.grub_mbr is not None
+    system_area = seen(found).system_area
+    assert system_area[:432] == b"GRUB" * 108
+    assert struct.unpack_from("<Q", system_area, 432) == (entry.sector * 4 + 4,)

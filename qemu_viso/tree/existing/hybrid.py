@@ -8,19 +8,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS
+from qemu_viso.ondisk.mbr import BLOCK, GRUB_SKIP, ISOHYBRID_CODE_SIZE, ISOHYBRID_SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from qemu_viso.tree.existing.medium import Medium
 
-BLOCK = 512
-"""Bytes of a disk's block, in which partition tables count."""
-BLOCKS = SECTOR // BLOCK
-PLACE_OFFSET = 432
+PLACE_OFFSET = ISOHYBRID_CODE_SIZE
 """Where the boot code of ISOLINUX and of GRUB is told the block of what it starts."""
-GRUB_SKIP = 4
-"""GRUB starts its boot image at the second sector of the image."""
 MAX_GPT_ENTRIES = 256
 
 
@@ -64,7 +60,7 @@ def read_system_area(medium: Medium, boot_images: Iterable[int]) -> SystemArea |
     (place,) = struct.unpack_from("<Q", area, PLACE_OFFSET)
     loader = Loader.OTHER if any(area[:PLACE_OFFSET]) else Loader.NONE
     for offset in boot_images:
-        if place & 0xFFFFFFFF == offset // BLOCK:
+        if place & 0xFFFFFFFF == offset // BLOCK and medium.peek(offset, SECTOR)[64:68] == ISOHYBRID_SIGNATURE:
             loader = Loader.ISOLINUX
         elif place == offset // BLOCK + GRUB_SKIP:
             loader = Loader.GRUB

@@ -35,12 +35,14 @@ class ImportedDisk:
         code: the boot code, without what it is told about places.
         area: the whole of it, without the zeros at the end.
         starts: the boot image for x86 that the boot code starts, if there is one.
+        partitions: the boot entries whose images are partitions.
     """
 
     loader: Loader
     code: FileSlice
     area: FileSlice
     starts: File | None
+    partitions: tuple[BootEntry, ...]
 
 
 @dataclass(slots=True)
@@ -172,8 +174,11 @@ def _import_disk(image: ExistingImage, imported: Imported, found: list[FoundEntr
     area = read_system_area(medium, [entry.offset for entry in found if entry.platform == X86])
     if area is None:
         return
-    for entry, file_entry in zip(found, imported.entries, strict=True):
-        file_entry.in_gpt = entry.offset in area.partitions
+    partitions = tuple(
+        entry
+        for place, entry in zip(found, imported.entries, strict=True)
+        if place.offset in area.partitions and isinstance(entry.image, File) and entry.image.data.size
+    )
     if area.is_apple:
         imported.warnings.append(f"the Apple partition map of the image '{medium.name}' is left out")
     used = len(medium.peek(0, SYSTEM_AREA_SECTORS * SECTOR).rstrip(b"\0"))
@@ -183,4 +188,5 @@ def _import_disk(image: ExistingImage, imported: Imported, found: list[FoundEntr
         medium.slice(0, PLACE_OFFSET, "the boot code"),
         medium.slice(0, used, "the system area"),
         first.image if first is not None and isinstance(first.image, File) else None,
+        partitions,
     )
