@@ -92,6 +92,7 @@ class Builder:
         self._catalog: tuple[tuple[str | None, ...], tuple[frozenset[Name], ...], Place] | None = None
         self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
         self._catalog_file: File | None = None
+        self._only_udf: list[tuple[int, str]] = []
         self._disk: tuple[ImportedDisk, str] | None = None
         self._given: set[tuple[Namespace, steps.VolumeField]] = set()
         self._named: set[Namespace] = set()
@@ -315,6 +316,8 @@ class Builder:
         if imported.entries:
             self._boot.take_over(imported.entries, step.place)
             self._catalog_file = imported.catalog
+        if imported.only_udf:
+            self._only_udf.append((imported.only_udf, step.path))
         if imported.disk is not None:
             self._disk = (imported.disk, step.path)
 
@@ -436,7 +439,12 @@ class Builder:
             self._finish_disk(*self._disk)
         if tree.settings.joliet and Namespace.JOLIET not in self._named:
             tree.settings.joliet = 0
-        if tree.settings.udf and Namespace.UDF not in self._named:
+        if not tree.settings.udf:
+            tree.warnings += [
+                f"the image '{name}' has {count} names in UDF only, which are left out without --udf"
+                for count, name in self._only_udf
+            ]
+        elif Namespace.UDF not in self._named:
             tree.settings.udf = False
         if not self._named and tree.boot is None:
             raise RecipeError(

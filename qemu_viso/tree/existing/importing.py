@@ -56,6 +56,7 @@ class Imported:
         full_rock_ridge: its Rock Ridge announces itself with an ER entry.
         entries: the boot entries.
         catalog: the file that shows the boot catalog where it has a name; None where there is no boot catalog.
+        only_udf: how many names there are in UDF and in no other file system.
         disk: what makes the image a disk as well; None where it is none.
         warnings: sentences about what could not be taken over.
     """
@@ -66,6 +67,7 @@ class Imported:
     full_rock_ridge: bool
     entries: list[BootEntry] = field(default_factory=list)
     catalog: File | None = None
+    only_udf: int = 0
     disk: ImportedDisk | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -89,6 +91,8 @@ def import_image(image: ExistingImage, rules: AttributeRules, clock: Clock, *, e
         _import_disk(image, imported, found)
     elif el_torito:
         _import_disk(image, imported, [])
+    if image.udf is not None and image.primary is not None:
+        imported.only_udf = _only_udf(root)
     for system in (image.primary, image.joliet, image.udf):
         if system is not None:
             imported.warnings += system.warnings.take()
@@ -114,6 +118,22 @@ def _trees(image: ExistingImage, maker: NodeMaker) -> tuple[Directory, frozenset
         other = maker.tree(system, system.root, frozenset((namespace,)), bare=True)
         unify(root, other, namespace, base)
     return root, frozenset(namespace for namespace, _ in systems)
+
+
+def _only_udf(root: Directory) -> int:
+    """How many names there are in the UDF tree below a directory for which there is nothing in the primary tree."""
+    count = 0
+    stack = [root]
+    while stack:
+        directory = stack.pop()
+        primary = directory.nodes(Namespace.ISO)
+        known = {id(node) for node in primary.values()}
+        for name, node in directory.nodes(Namespace.UDF).items():
+            if name not in primary and id(node) not in known:
+                count += 1
+            elif isinstance(node, Directory):
+                stack.append(node)
+    return count
 
 
 def _texts(image: ExistingImage) -> dict[Namespace, dict[VolumeField, str]]:
