@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from qemu_viso.image import Content
+    from qemu_viso.tree.existing.importing import ImportedDisk
     from qemu_viso.tree.nodes import Node
     from qemu_viso.tree.origin import Origin
 
@@ -91,6 +92,8 @@ class Builder:
         self._catalog: tuple[tuple[str | None, ...], tuple[frozenset[Name], ...], Place] | None = None
         self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
         self._catalog_file: File | None = None
+        self._only_udf: list[tuple[int, str]] = []
+        self._disk: tuple[ImportedDisk, str] | None = None
         self._given: set[tuple[Namespace, steps.VolumeField]] = set()
         self._named: set[Namespace] = set()
 
@@ -313,6 +316,10 @@ class Builder:
         if imported.entries:
             self._boot.take_over(imported.entries, step.place)
             self._catalog_file = imported.catalog
+        if imported.only_udf:
+            self._only_udf.append((imported.only_udf, step.path))
+        if imported.disk is not None:
+            self._disk = (imported.disk, step.path)
 
     def push_iso(self, step: steps.PushIso) -> None:
         """Sources come out of an image from here on."""
@@ -428,9 +435,16 @@ class Builder:
         tree = self.tree
         tree.time_ns = self._epoch_ns if self._epoch_ns is not None else self._clock.newest_ns
         self._finish_boot()
+        if self._disk is not None and tree.system_area is None and tree.isohybrid_mbr is None:
+            self._finish_disk(*self._disk)
         if tree.settings.joliet and Namespace.JOLIET not in self._named:
             tree.settings.joliet = 0
-        if tree.settings.udf and Namespace.UDF not in self._named:
+        if not tree.settings.udf:
+            tree.warnings += [
+                f"the image '{name}' has {count} names in UDF only, which are left out without --udf"
+                for count, name in self._only_udf
+            ]
+        elif Namespace.UDF not in self._named:
             tree.settings.udf = False
         if not self._named and tree.boot is None:
             raise RecipeError(
@@ -483,6 +497,30 @@ class Builder:
             except RecipeError as error:
                 error.place = error.place or place
                 raise
+
+    def _finish_disk(self, disk: ImportedDisk, name: str) -> None:
+        """The boot code of an imported image, where the recipe gives none and what it starts is still there."""
+        from qemu_viso.tree.existing.hybrid import Loader
+
+        tree = self.tree
+        entries = tree.boot.entries if tree.boot is not None else []
+        first = next((entry.image for entry in entries if entry.platform == 0), None)
+        for entry in entries:
+            entry.in_gpt |= any(entry is partition for partition in disk.partitions)
+        if disk.loader is Loader.OTHER:
+            # A new partition table takes the place of the old one; without one, all is left as it is.
+            tables = any(entry.in_gpt for entry in entries)
+            tree.system_area = FileSlice(disk.area.file, disk.area.offset, MBR_CODE_BYTES) if tables else disk.area
+            tree.warnings.append(
+                f"the system area of the image '{name}' is of an unknown kind and is kept as it is, "
+                "but places on the disk that it tells of are other ones now"
+            )
+        elif disk.loader is not Loader.NONE and first is not disk.starts:
+            tree.warnings.append(f"the boot code of '{name}' for disks is left out, because its boot image is not used")
+        elif disk.loader is Loader.ISOLINUX:
+            tree.isohybrid_mbr = disk.code
+        elif disk.loader is Loader.GRUB:
+            tree.grub_mbr = disk.code
 
     def _hide(self) -> None:
         for pattern, namespace in self._hidden:
