@@ -12,6 +12,7 @@ from qemu_viso.image import FileSlice, Literal
 from qemu_viso.tree import graft
 from qemu_viso.tree.attributes import AttributeRules
 from qemu_viso.tree.boot import BootOptions
+from qemu_viso.tree.images import ExistingImages
 from qemu_viso.tree.nodes import ALL_NAMESPACES, Attributes, Directory, File, Link, Namespace
 from qemu_viso.tree.origin import Clock, HostOrigin, WalkOptions
 from qemu_viso.tree.tree import BootCatalog, Tree
@@ -22,13 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from qemu_viso.image import Content
-    from qemu_viso.tree.existing.importing import ImportedDisk
     from qemu_viso.tree.nodes import Node
-    from qemu_viso.tree.origin import Origin
 
 SYSTEM_AREA_BYTES = 16 * 2048
 MBR_CODE_BYTES = 432
-MAX_PUSHES = 4
 TRANS_TBL = "TRANS.TBL"
 
 _NAMESPACES = {Name.ISO: Namespace.ISO, Name.JOLIET: Namespace.JOLIET, Name.UDF: Namespace.UDF}
@@ -86,14 +84,11 @@ class Builder:
         self._walk = WalkOptions()
         self._clock = Clock(epoch_ns)
         self._host = HostOrigin(os.path.dirname(recipe.path) or ".", self._walk, self._clock, self.tree.warnings)
-        self._origins: list[Origin] = [self._host]
         self._names: tuple[frozenset[Name], ...] = _DEFAULT_NAMES
         self._boot = BootOptions()
+        self._images = ExistingImages(self.tree, self.rules, self._clock, self._walk, self._host, self._boot)
         self._catalog: tuple[tuple[str | None, ...], tuple[frozenset[Name], ...], Place] | None = None
         self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
-        self._catalog_file: File | None = None
-        self._only_udf: list[tuple[int, str]] = []
-        self._disk: tuple[ImportedDisk, str] | None = None
         self._given: set[tuple[Namespace, steps.VolumeField]] = set()
         self._named: set[Namespace] = set()
 
@@ -108,8 +103,8 @@ class Builder:
             steps.SetNames: self.set_names,
             steps.SetNamesFromImport: self.set_names_from_import,
             steps.ImportIso: self.import_iso,
-            steps.PushIso: self.push_iso,
-            steps.PopIso: self.pop_iso,
+            steps.PushIso: self._images.push,
+            steps.PopIso: lambda _: self._images.pop(),
             steps.Exclude: lambda step: self._walk.exclude(step.pattern),
             steps.Hide: self.hide,
             steps.Sort: self.sort,
@@ -176,7 +171,7 @@ class Builder:
 
     def add_source(self, step: steps.AddSource) -> None:
         """Put a source into the tree, under each of its names."""
-        self.put(self._origins[-1].node(step.source, self.rules), step.names, step.source, self._names)
+        self.put(self._images.origin.node(step.source, self.rules), step.names, step.source, self._names)
 
     def put(
         self,
@@ -284,6 +279,10 @@ class Builder:
                     raise RecipeError(f"'{line.strip()}' is not a path and a weight", place=Place(file.path, number, 1))
                 self.tree.weights.append((re.compile(fnmatch.translate(pattern.strip())), int(weight)))
 
+    def import_iso(self, step: steps.ImportIso) -> None:
+        """Take over everything that an image holds."""
+        self._named |= self._images.take_over(step, self._given)
+
     def look_up(self, path: str) -> Node | None:
         """What a path leads to, in the first namespace that has it."""
         names = graft.components(path)
@@ -292,61 +291,6 @@ class Builder:
             if node is not None:
                 return node
         return None
-
-    # --- existing images -----------------------------------------------------------------------------------------
-
-    def import_iso(self, step: steps.ImportIso) -> None:
-        """Take over everything that an image holds."""
-        from qemu_viso.tree.existing.image import ExistingImage
-        from qemu_viso.tree.existing.importing import import_image
-        from qemu_viso.tree.existing.medium import Medium
-
-        image = ExistingImage(Medium(self._origins[-1].data(step.path), step.path))
-        imported = import_image(image, self.rules, self._clock, el_torito=step.el_torito)
-        tree = self.tree
-        graft.merge(tree.root, imported.root, ALL_NAMESPACES, "/")
-        self._named |= imported.namespaces
-        tree.warnings += imported.warnings
-        for namespace, texts in imported.texts.items():
-            for field, text in texts.items():
-                if (namespace, field) not in self._given:
-                    tree.settings.texts[namespace][field] = text
-        if imported.full_rock_ridge and tree.settings.rock_ridge:
-            tree.settings.rock_ridge = 2
-        if imported.entries:
-            self._boot.take_over(imported.entries, step.place)
-            self._catalog_file = imported.catalog
-        if imported.only_udf:
-            self._only_udf.append((imported.only_udf, step.path))
-        if imported.disk is not None:
-            self._disk = (imported.disk, step.path)
-
-    def push_iso(self, step: steps.PushIso) -> None:
-        """Sources come out of an image from here on."""
-        from qemu_viso.tree.existing.pushed import PushedOrigin
-
-        if len(self._origins) > MAX_PUSHES:
-            raise RecipeError(
-                f"'{step.path}' cannot be pushed on {MAX_PUSHES} other images", hint="put a --pop before it"
-            )
-        content = self._origins[-1].data(step.path)
-        self._origins.append(
-            PushedOrigin(
-                content,
-                step.path,
-                joliet=step.joliet,
-                rock=step.rock,
-                options=self._walk,
-                clock=self._clock,
-                warnings=self.tree.warnings,
-            )
-        )
-
-    def pop_iso(self, _: steps.PopIso) -> None:
-        """Sources come from where they came from before the last push."""
-        if len(self._origins) == 1:
-            raise RecipeError("there is no pushed image for --pop to undo")
-        self._origins.pop()
 
     # --- texts and attributes ------------------------------------------------------------------------------------
 
@@ -404,7 +348,7 @@ class Builder:
     def boot_add_image(self, step: steps.BootAddImage) -> None:
         """Add a file, and boot from it."""
         entry = self._boot.claim(step.place)
-        node = self._origins[-1].node(step.source, self.rules)
+        node = self._images.origin.node(step.source, self.rules)
         if not isinstance(node, File):
             raise RecipeError(f"the boot image '{step.source}' is not a file")
         self.put(node, step.names, step.source, self._names)
@@ -435,16 +379,10 @@ class Builder:
         tree = self.tree
         tree.time_ns = self._epoch_ns if self._epoch_ns is not None else self._clock.newest_ns
         self._finish_boot()
-        if self._disk is not None and tree.system_area is None and tree.isohybrid_mbr is None:
-            self._finish_disk(*self._disk)
+        self._images.finish()
         if tree.settings.joliet and Namespace.JOLIET not in self._named:
             tree.settings.joliet = 0
-        if not tree.settings.udf:
-            tree.warnings += [
-                f"the image '{name}' has {count} names in UDF only, which are left out without --udf"
-                for count, name in self._only_udf
-            ]
-        elif Namespace.UDF not in self._named:
+        if tree.settings.udf and Namespace.UDF not in self._named:
             tree.settings.udf = False
         if not self._named and tree.boot is None:
             raise RecipeError(
@@ -486,7 +424,7 @@ class Builder:
                     hint="give one with -b PATH or --eltorito-add-image SPEC",
                 )
             return
-        catalog = self._catalog_file  # its bytes are the layout's business
+        catalog = self._images.catalog  # its bytes are the layout's business
         if catalog is None:
             catalog = File(Literal(b"", "boot catalog"), self.rules.new_file(), None)
         self.tree.boot = BootCatalog(entries, catalog)
@@ -497,30 +435,6 @@ class Builder:
             except RecipeError as error:
                 error.place = error.place or place
                 raise
-
-    def _finish_disk(self, disk: ImportedDisk, name: str) -> None:
-        """The boot code of an imported image, where the recipe gives none and what it starts is still there."""
-        from qemu_viso.tree.existing.hybrid import Loader
-
-        tree = self.tree
-        entries = tree.boot.entries if tree.boot is not None else []
-        first = next((entry.image for entry in entries if entry.platform == 0), None)
-        for entry in entries:
-            entry.in_gpt |= any(entry is partition for partition in disk.partitions)
-        if disk.loader is Loader.OTHER:
-            # A new partition table takes the place of the old one; without one, all is left as it is.
-            tables = any(entry.in_gpt for entry in entries)
-            tree.system_area = FileSlice(disk.area.file, disk.area.offset, MBR_CODE_BYTES) if tables else disk.area
-            tree.warnings.append(
-                f"the system area of the image '{name}' is of an unknown kind and is kept as it is, "
-                "but places on the disk that it tells of are other ones now"
-            )
-        elif disk.loader is not Loader.NONE and first is not disk.starts:
-            tree.warnings.append(f"the boot code of '{name}' for disks is left out, because its boot image is not used")
-        elif disk.loader is Loader.ISOLINUX:
-            tree.isohybrid_mbr = disk.code
-        elif disk.loader is Loader.GRUB:
-            tree.grub_mbr = disk.code
 
     def _hide(self) -> None:
         for pattern, namespace in self._hidden:
