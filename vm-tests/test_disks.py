@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 import shutil
 import subprocess
@@ -17,7 +16,6 @@ from qemu_viso.nbd import Server, listen_unix
 from qemu_viso.nbd.uri import UnixAddress
 from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.devices import BUSES, NbdMedium
-from qemu_viso.qemu.firmware import find_uefi
 from qemu_viso.qemu.machine import Machine, machine_for
 from qemu_viso.verify.diff import compare
 from tests.recipes import opened, write_files
@@ -75,6 +73,7 @@ def hybrid(folder: Path, build: GuestBuild, *lines: str) -> Opened:
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("bus", ["virtio-blk", "scsi-cd"])
 def test_bios_boots_it_as_disk_and_as_cd(
     verified: Callable[..., list[Report]], linux_cloud: GuestBuild, tmp_path: Path, bus: str
@@ -111,8 +110,8 @@ async def seen_through_uefi(found: Opened, build: GuestBuild, bus: str) -> list[
     deadline = Deadline.after(100)
     with Server({found.image.name: found.image}, listener):
         medium = NbdMedium(listener.address.path)
-        spec = machine_for(platform, BUSES[bus], medium, find_uefi(platform), boot=True)
-        async with Machine(dataclasses.replace(spec, memory=512), deadline) as machine:
+        spec = machine_for(platform, BUSES[bus], medium, boot="uefi")
+        async with Machine(spec, deadline) as machine:
             agent = Agent(machine)
             await machine.release(deadline)
             await agent.greet(deadline)
@@ -123,6 +122,7 @@ async def seen_through_uefi(found: Opened, build: GuestBuild, bus: str) -> list[
     return differences
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("bus", ["virtio-blk", "scsi-cd"])
 def test_uefi_boots_it_as_disk_and_as_cd(linux_cloud: GuestBuild, tmp_path: Path, bus: str) -> None:
     efi_image(tmp_path)
