@@ -142,5 +142,11 @@ def test_a_long_table_is_cut(tree: Tree) -> None:
     assert table.splitlines()[-1] == "… and 55 more"
 
 
+def test_a_table_has_a_line_for_each_difference(tree: Tree) -> None:
+    view = GuestView("rock", "LABEL", {**honest(tree, "rock").entries, "/new\nline\x1b[31m\udcff": _entry()})
+    report = Report("r", "g", "b", "rock", 5, tuple(compare(tree, view)[1]), 1.0)
+    assert report.table().splitlines()[1:] == ["/new\\nline\\x1b[31m\\udcff  name   absent    a file"]
+
+
 def _entry() -> Entry:
     return Entry("file", 0, 0, 0, 0, None, 0, None)
