@@ -6,7 +6,6 @@ Linux reads the little-endian halves on every architecture, so that only a firmw
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import struct
 import subprocess
@@ -27,9 +26,7 @@ if TYPE_CHECKING:
     from qemu_viso.guest.build import GuestBuild
     from qemu_viso.guest.view import GuestView
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("QEMU_VISO_FULL") != "1", reason="belongs to the full tier: set QEMU_VISO_FULL=1"
-)
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")

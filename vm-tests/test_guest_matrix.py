@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from qemu_viso.guest.view import GuestView
 
 # Kernels of 30 to 50 MB are downloaded for each, and some take 10 s to boot.
-pytestmark = pytest.mark.skipif(
-    os.environ.get("QEMU_VISO_FULL") != "1", reason="belongs to the full tier: set QEMU_VISO_FULL=1"
-)
+pytestmark = pytest.mark.full
 SECONDS = 100.0
 
 
