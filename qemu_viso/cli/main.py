@@ -13,15 +13,17 @@ from qemu_viso import __version__
 from qemu_viso.errors import ConfigurationError, QemuVisoError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
 COMMANDS = {
     "boot": "boot a machine from a recipe's image, with its console here",
     "check": "say whether a recipe can be opened, and what an image cannot hold",
+    "delete": "delete a recipe, and the files of an unattended installation that it names",
     "doctor": "say what this host has, and what is missing",
     "info": "open a recipe and show identifiers, namespaces, size and counts",
     "ls": "list what is in a recipe's image",
+    "new": "write a recipe",
     "render": "write a recipe's image to a file",
     "serve": "serve a recipe's image over NBD",
     "verify": "boot a guest and compare what it sees with what the recipe promises",
@@ -65,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status, as in the table of `qemu_viso.errors`."""
     words = list(sys.argv[1:] if argv is None else argv)
     name = next((word for word in words if word in COMMANDS), None)
-    arguments = parser(name).parse_args(words)
+    arguments = parser(name).parse_args(_arranged(words, name))
     signal.signal(signal.SIGTERM, _terminate)
     try:
         _check_encoding()
@@ -81,6 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough; the interpreter must not try to flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+
+
+def _arranged(words: list[str], name: str | None) -> list[str]:
+    """The words as argparse understands them, where a command has words that it would take for something else."""
+    arrange: Callable[[list[str]], list[str]] | None = getattr(load(name), "arrange", None) if name else None
+    if name is None or arrange is None:
+        return words
+    own = words.index(name) + 1
+    return words[:own] + arrange(words[own:])
 
 
 def _terminate(number: int, _: FrameType | None) -> NoReturn:
