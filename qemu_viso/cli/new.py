@@ -87,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     words = list(arguments.words)
     if arguments.seed is not None:
-        words[:0] = seed_words(arguments.seed[0], arguments.seed[1:])
+        options, files = seed_words(arguments.seed[0], arguments.seed[1:])
+        words = [*options, *words, *files]
     output, uuid = arguments.output, uuid4()
     recipe = _read(words, output, uuid)
     warnings = _try(recipe)

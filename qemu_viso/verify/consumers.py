@@ -34,7 +34,6 @@ _USER_DATA_HEADERS = (
     "#include",
     "#!",
     "#cloud-config",
-    "#upstart-job",
     "#part-handler",
     "#cloud-boothook",
     "## template: jinja",

@@ -84,8 +84,10 @@ def usage(name: str) -> str:
     return " ".join(called[:needed]) + "".join(f" [{each}" for each in called[needed:]) + "]" * (len(called) - needed)
 
 
-def seed_words(name: str, sources: Sequence[str]) -> tuple[str, ...]:
-    """The words of a recipe whose image is the seed `name`, made of these host files.
+def seed_words(name: str, sources: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The words of a recipe whose image is the seed `name`, made of these host files: its options, and its file specs.
+
+    What else a recipe is to say comes in between, where it still counts for these files.
 
     Names and label are lower-case, so the namespaces in which they survive are asked for: Rock Ridge for Linux, Joliet
     for Windows. Everybody may read the files, and nobody may write them.
@@ -101,11 +103,5 @@ def seed_words(name: str, sources: Sequence[str]) -> tuple[str, ...]:
         raise UsageError(
             f"the seed '{name}' is not made of {len(sources)} files", hint=f"write --seed {name} {usage(name)}"
         )
-    return (
-        f"--volume-id={SEEDS[name].label}",
-        "--rock-ridge",
-        "--joliet",
-        "--file-mode=0444",
-        "--dir-mode=0555",
-        *(f"{file.path}={source}" for file, source in zip(files, sources, strict=False)),
-    )
+    options = (f"--volume-id={SEEDS[name].label}", "--rock-ridge", "--joliet", "--file-mode=0444", "--dir-mode=0555")
+    return options, tuple(f"{file.path}={source}" for file, source in zip(files, sources, strict=False))
