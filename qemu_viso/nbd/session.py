@@ -54,8 +54,8 @@ BATCH_BYTES = 1 << 15
 """So much is collected before it is sent: the client works on it while we read on."""
 GATHER_BYTES = 1 << 21
 """The longest reply that is made in memory, where it comes from many small files."""
-SPANS = 16
-"""Places that a connection remembers."""
+SPANS = 4
+"""Places that a connection remembers; each may keep a file open beside the cache of handles."""
 HOLE_FROM = 1 << 15
 """Bytes of zeros that are worth a chunk of their own."""
 CACHE_BYTES = 1 << 23

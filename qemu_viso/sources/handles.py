@@ -7,6 +7,8 @@ import resource
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from qemu_viso.errors import InputOutputError, StaleSourceError
+
 if TYPE_CHECKING:
     from qemu_viso.sources.host import HostFile
 
@@ -44,20 +46,29 @@ class HandleCache:
 
     def get(self, file: HostFile) -> Handle:
         """A handle on `file`, opened and checked now if it is not in the cache; the errors of `HostFile.open`."""
-        handles = self._handles
         with self._lock:
-            handle = handles.pop(file, None)
+            handle = self._handles.pop(file, None)
             if handle is not None:
-                handles[file] = handle  # the end of the dict is the most recent use
+                self._handles[file] = handle  # the end of the dict is the most recent use
                 return handle
-        handle = Handle(file)  # outside the lock: an open may take long on a network file system
+        handle = self._open(file)  # outside the lock: an open may take long on a network file system
         dropped = None
         with self._lock:
-            handles[file] = handle
-            if len(handles) > self._limit:
-                dropped = handles.pop(next(iter(handles)))
+            self._handles[file] = handle
+            if len(self._handles) > self._limit:
+                dropped = self._handles.pop(next(iter(self._handles)))
         del dropped  # closed outside the lock
         return handle
+
+    def _open(self, file: HostFile) -> Handle:
+        try:
+            return Handle(file)
+        except StaleSourceError:
+            raise
+        except InputOutputError:
+            # The process may have used up its descriptors elsewhere: give ours back, and try once more.
+            self.clear()
+            return Handle(file)
 
     def clear(self) -> None:
         """Drop all handles; those still in use stay open until their readers let go."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
 
 from qemu_viso.errors import StaleSourceError
+from qemu_viso.image import Image
 from qemu_viso.nbd import Server, listen_unix
 from qemu_viso.nbd.session import SEND_FILE_FROM
 from qemu_viso.nbd.uri import UnixAddress
-from tests.nbd.images import Mixed, mixed
+from qemu_viso.sources.handles import HandleCache
+from tests.nbd.images import Builder, Mixed, mixed, random_bytes
 from tests.nbd.wire import EIO, READ, Client, request
 
 if TYPE_CHECKING:
@@ -225,3 +228,23 @@ def test_a_disk_that_fails(image: Mixed, mode: str, monkeypatch: pytest.MonkeyPa
         assert client.read(start, 4096) == image.expected[start : start + 4096]
         assert client.ask(READ, start + 8192, 4096).error == EIO
         assert client.read(start, 4096) == image.expected[start : start + 4096]
+
+
+def test_descriptors_run_out_and_reads_go_on(tmp_path: Path) -> None:
+    """More files than descriptors, and the cache of handles believes that it may keep them all."""
+    builder = Builder()
+    starts = [builder.file(tmp_path / f"{number}", random_bytes(100_000, number)) for number in range(100)]
+    image = Image(builder.regions, "many", HandleCache(1000))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    listener = listen_unix()
+    assert isinstance(listener.address, UnixAddress)
+    with Server({"test": image}, listener), Client(listener.address.path) as client:
+        used = {int(name) for name in os.listdir("/proc/self/fd")}
+        free = [number for number in range(before[0]) if number not in used]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[20], before[1]))
+        try:
+            for start in starts:
+                for length in (4096, 90_000):
+                    assert client.read(start, length) == builder.expected[start : start + length]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
