@@ -6,7 +6,8 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from qemu_viso.cli.common import add_json, add_recipe, open_recipe, print_json
+from qemu_viso.cli.common import add_json, add_namespace, add_recipe, choose_namespace, open_recipe, print_json
+from qemu_viso.verify.report import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -19,22 +20,16 @@ KINDS = {"directory": stat.S_IFDIR, "file": stat.S_IFREG, "symlink": stat.S_IFLN
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Recipe and namespace."""
     add_recipe(parser)
-    parser.add_argument(
-        "--namespace",
-        choices=("rock", "joliet", "plain", "udf"),
-        help="the names to list; by default the first of these that the image has",
-    )
+    add_namespace(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List, as Linux shows the namespace."""
-    from qemu_viso.verify.expected import expected_view, namespaces
+    from qemu_viso.verify.expected import expected_view
 
     tree = open_recipe(arguments.spec).tree
-    present = namespaces(tree)
-    preferred = next(name for name in ("rock", "joliet", "plain", "udf") if name in present)
-    namespace = arguments.namespace or preferred
+    namespace = choose_namespace(tree, arguments.namespace)
     view = sorted(expected_view(tree, namespace).items())
     if arguments.json:
         entries = {path: _json(entry) for path, entry in view}
@@ -66,10 +61,3 @@ def _line(path: str, entry: Expected) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(entry.mtime))
     arrow = "" if entry.target is None else f" -> {printable(entry.target)}"
     return f"{mode} {entry.uid:>5} {entry.gid:>5} {size:>12} {when} {printable(path)}{arrow}"
-
-
-def printable(text: str) -> str:
-    """A name as one line of a terminal may show it: control characters and undecodable bytes escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
-    )
