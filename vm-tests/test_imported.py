@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qemu_viso.image.render import render
 from qemu_viso.opening import open_viso
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 ISOLINUX = Path("/usr/lib/ISOLINUX")
+OVMF = Path("/usr/share/ovmf/OVMF.fd")
+pytestmark = pytest.mark.full
 MARKER = "--iprt-iso-maker-file-marker-bourne-sh 5f1c0ae0-1111-2222-3333-444455556666"
 
 
@@ -54,3 +58,54 @@ def test_an_imported_hybrid_image_boots(recipe: str, verified: Callable[..., lis
 
     assert report.differences == (), report.table()
     assert report.as_expected == report.expected
+
+
+GRUB = """serial --unit=0 --speed=115200
+terminal_output serial
+cat /added
+halt
+"""
+
+
+@pytest.fixture(scope="module")
+def grub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image of grub-mkrescue, with boot code, GPT and EFI image, imported behind a file that moves everything."""
+    if shutil.which("grub-mkrescue") is None:
+        pytest.skip("grub-mkrescue is not installed")
+    folder = tmp_path_factory.mktemp("grub")
+    (folder / "tree" / "boot" / "grub").mkdir(parents=True)
+    (folder / "tree" / "boot" / "grub" / "grub.cfg").write_text(GRUB)
+    subprocess.run(
+        ["grub-mkrescue", "-o", str(folder / "old.iso"), str(folder / "tree")], check=True, capture_output=True
+    )
+    (folder / "more").write_bytes(bytes(3_000_000))
+    (folder / "added").write_text("WHAT WAS ADDED\n")
+    recipe = folder / "grub.viso"
+    recipe.write_text(f"{MARKER}\n/more=more\n--import-iso old.iso\n/added=added\n", encoding="utf-8")
+    render(open_viso(str(recipe)).image, str(folder / "new.iso"))
+    return folder / "new.iso"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-cdrom", "{image}"),
+        ("-drive", "file={image},format=raw,if=ide,snapshot=on"),
+        ("-bios", str(OVMF), "-drive", "file={image},format=raw,if=ide,snapshot=on"),
+    ],
+    ids=["cd", "disk", "disk by UEFI"],
+)
+def test_an_imported_image_of_grub_boots(grub: Path, arguments: tuple[str, ...]) -> None:
+    if str(OVMF) in arguments and not OVMF.exists():
+        pytest.skip("ovmf is not installed")
+    words = [word.format(image=grub) for word in arguments]
+    command = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-serial", "stdio", "-m", "256", "-no-reboot"]
+    with subprocess.Popen([*command, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        said = b""
+        try:
+            while b"WHAT WAS ADDED" not in said and (data := os.read(process.stdout.fileno(), 4096)):
+                said += data
+        finally:
+            process.kill()
+    assert b"WHAT WAS ADDED" in said
