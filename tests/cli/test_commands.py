@@ -225,6 +225,7 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
 
 
 def test_usage() -> None:
+    assert qemu_viso("serve", "x.viso", "--socket", "").returncode == 2
     assert qemu_viso().returncode == 2
     assert qemu_viso("nonsense").returncode == 2
     assert qemu_viso("render", "x.viso").returncode == 2
