@@ -30,7 +30,7 @@ vm-test:
 	@$(TOX) -e vm
 
 vm-test-full:
-	@$(SETUP) test
+	@$(SETUP) full
 	@QEMU_VISO_FULL=1 $(TOX) -e vm
 
 test: check vm-test

@@ -254,7 +254,7 @@ def test_the_machine_pauses_is_reset_and_grows_while_the_guest_reads(linux_cloud
 
 @pytest.mark.full
 def test_firmware_starts_from_the_disk(tmp_path: Path) -> None:
-    """SeaBIOS has a driver of its own: no indirect tables, no event index, no interrupts.
+    """SeaBIOS has a driver of its own: shorter rings, no indirect tables, no event index, no interrupts.
 
     The boot sector lets it read sector 64, and writes that to the serial port.
     """
@@ -273,7 +273,10 @@ def test_firmware_starts_from_the_disk(tmp_path: Path) -> None:
     image = lay(Literal(sector, "boot sector"), 30720, Literal(text, "text"), 4 << 20)  # some cylinders at least
     path = str(tmp_path / "v")
     deadline = Deadline.after(SECONDS)
-    disk = (ReconnectingChardev(path), Frontend("vhost-user-blk-pci", (("chardev", "medium"), ("bootindex", "0"))))
+    disk = (
+        ReconnectingChardev(path),
+        Frontend("vhost-user-blk-pci", (("chardev", "medium"), ("bootindex", "0"), ("queue-size", "1024"))),
+    )
     spec = MachineSpec(PLATFORMS["amd64"], "pc", disk, agent=False)
     with serving(image, path), SyncMachine(spec) as machine:
         machine.release(deadline)

@@ -166,19 +166,24 @@ def content_sha256(content: Content) -> str:
         StaleSourceError: the source is no longer the one that was laid out.
     """
     digest = hashlib.sha256()
-    for part in _content_bytes(content):
+    for part in content_bytes(content):
         digest.update(part)
     return digest.hexdigest()
 
 
-def _content_bytes(content: Content) -> Iterator[bytes]:
+def content_bytes(content: Content) -> Iterator[bytes]:
+    """What a file holds, in parts, read from its source.
+
+    Raises:
+        StaleSourceError: the source is no longer the one that was laid out.
+    """
     if isinstance(content, HostFile):
         yield from _file_bytes(content, 0, content.size)
     elif isinstance(content, FileSlice):
         yield from _file_bytes(content.file, content.offset, content.size)
     elif isinstance(content, Joined):
         for part in content.parts:
-            yield from _content_bytes(part) if isinstance(part, FileSlice) else _zeros(part.size)
+            yield from content_bytes(part) if isinstance(part, FileSlice) else _zeros(part.size)
     elif isinstance(content, Literal):
         yield content.data
     elif isinstance(content, Generated):
@@ -197,7 +202,7 @@ def _zeros(size: int) -> Iterator[bytes]:
 def _patched_bytes(content: Patched) -> Iterator[bytes]:
     position, edit = 0, content.edit.produce()
     start, stop = content.edit_offset, content.edit_offset + len(edit)
-    for part in _content_bytes(content.base):
+    for part in content_bytes(content.base):
         data = bytearray(part)
         low, high = max(start, position), min(stop, position + len(part))
         if low < high:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.cli import main
+from qemu_viso.cli.main import COMMANDS
 from tests.recipes import MARKER, write_files, write_recipe
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def test_usage() -> None:
     assert done.returncode == 2
     assert "scsi-cd" in done.stderr
     help_text = qemu_viso("--help").stdout
-    for command in ("boot", "check", "doctor", "info", "ls", "render", "serve", "verify"):
+    for command in COMMANDS:
         assert command in help_text
         assert "usage: qemu-viso " + command in qemu_viso(command, "--help").stdout
 
@@ -272,3 +273,18 @@ def test_verify_says_what_is_missing(recipe: str, tmp_path: Path) -> None:
     done = qemu_viso("verify", recipe, PATH="/nonexistent", XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 69
     assert "Traceback" not in done.stderr
+
+
+def test_cat_map_and_explain(recipe: str) -> None:
+    assert qemu_viso("cat", recipe, "hello.txt").stdout == "hello\n"
+    assert qemu_viso("cat", recipe, "//empty/", "--namespace", "plain").stdout == ""
+    assert qemu_viso("cat", recipe, "/nothing").returncode == 66
+    assert qemu_viso("cat", recipe, "/sub").returncode == 2
+    regions = json.loads(qemu_viso("map", "--json", recipe).stdout)
+    assert sum(region["size"] for region in regions["regions"]) == regions["size"]
+    assert len(qemu_viso("map", recipe).stdout.splitlines()) == len(regions["regions"])
+    (origin,) = json.loads(qemu_viso("explain", "--json", recipe, "0x8000+7").stdout)["origins"]
+    assert origin == {"start": 0x8000, "size": 7, "what": "ISO volume descriptor", "offset": 0}
+    assert "zeros" in qemu_viso("explain", recipe, "0").stdout
+    for wrong in ("x", "1+", "99999999999", "0+0"):
+        assert qemu_viso("explain", recipe, wrong).returncode == 2
