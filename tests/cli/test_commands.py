@@ -226,9 +226,14 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
 
 
 def test_usage() -> None:
+    assert qemu_viso("serve", "x.viso", "--socket", "").returncode == 2
     assert qemu_viso().returncode == 2
     assert qemu_viso("nonsense").returncode == 2
     assert qemu_viso("render", "x.viso").returncode == 2
+    for seconds in ("0", "-1", "nan", "soon"):
+        done = qemu_viso("verify", f"--timeout={seconds}", "x.viso")
+        assert done.returncode == 2
+        assert f"'{seconds}'" in done.stderr
     done = qemu_viso("verify", "--bus", "nonsense", "x.viso")
     assert done.returncode == 2
     assert "scsi-cd" in done.stderr
