@@ -3,13 +3,14 @@
 SETUP := scripts/setup
 TOX := .venv/bin/tox -q run
 
-.PHONY: help demo test check vm-test bench clean
+.PHONY: help demo test check vm-test vm-test-full bench clean
 
 help:
 	@echo 'make demo     boot a Linux guest from images/demo.viso, and compare what it sees with what the recipe promises'
 	@echo 'make test     make check, then make vm-test'
 	@echo 'make check    lint, types, unit tests, and a smoke test of the built wheel'
 	@echo 'make vm-test  the tests that boot guests'
+	@echo 'make vm-test-full  the same, with those that take longer'
 	@echo 'make bench    measure, side by side with other tools (minutes)'
 	@echo 'make clean    remove what the targets made in this checkout'
 
@@ -24,6 +25,10 @@ check:
 vm-test:
 	@$(SETUP) test
 	@$(TOX) -e vm
+
+vm-test-full:
+	@$(SETUP) full
+	@QEMU_VISO_FULL=1 $(TOX) -e vm
 
 test: check vm-test
 

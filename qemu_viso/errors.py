@@ -12,6 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+
+def shown(text: str) -> str:
+    """A name in a sentence: control characters are escaped, so that the sentence stays one line."""
+    return text.translate(_CONTROL)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,21 @@ if TYPE_CHECKING:
     from qemu_viso.opening import Opened
     from qemu_viso.verify.report import Report
 
+FULL = "QEMU_VISO_FULL"
 IMAGES = Path(__file__).resolve().parent.parent / "images"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what the marker means."""
+    config.addinivalue_line("markers", "full: runs in the full tier only, `make vm-test-full`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the full tier out, unless it is asked for."""
+    if os.environ.get(FULL) != "1":
+        full = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=full)
+        items[:] = [item for item in items if item not in full]
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
+import os
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from qemu_viso.guest.run import spec_for, view
 from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.devices import BUSES, FileMedium, NbdMedium
 from qemu_viso.qemu.machine import Machine
+from qemu_viso.qemu.process import Child
 from qemu_viso.qemu.storage_daemon import StorageDaemon, listen
 
 if TYPE_CHECKING:
@@ -80,6 +82,31 @@ def test_a_medium_that_never_answers(linux_cloud: GuestBuild, image: Path, tmp_p
     with listen(path):
         text = failure(linux_cloud, NbdMedium(path), "scsi-cd", 0.5)
     assert "waiting for QEMU to start" in text or "in time" in text
+
+
+def test_a_medium_that_stops_answering(linux_cloud: GuestBuild, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is frozen while the guest reads: the deadline says where, and QEMU's wait for it is not ours."""
+    assert Child.__init__.__kwdefaults__ is not None
+    monkeypatch.setitem(Child.__init__.__kwdefaults__, "grace", 0.5)
+
+    async def run() -> int:
+        deadline = Deadline.after(LONG)
+        bus = BUSES["virtio-blk"]
+        async with (
+            StorageDaemon(FileMedium(str(image)), {"nbd"}, deadline) as daemon,
+            Machine(spec_for(linux_cloud, bus, daemon.nbd), deadline) as machine,
+        ):
+            agent = Agent(machine)
+            await machine.release(deadline)
+            await agent.greet(deadline)
+            daemon.child.signal(signal.SIGSTOP)
+            with pytest.raises(GuestError, match="time ran out while the guest reads vda as rock"):
+                await agent.view(bus.guest_device, "rock", Deadline.after(1.0))
+            return machine.pid
+
+    pid = asyncio.run(run())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_a_storage_daemon_that_is_killed(linux_cloud: GuestBuild, image: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Literal
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
     from qemu_viso.guest.build import GuestBuild
 
 # GRUB reads a kernel at the speed of emulated firmware: 7 s a boot on an idle machine.
-pytestmark = pytest.mark.skipif(
-    os.environ.get("QEMU_VISO_FULL") != "1", reason="belongs to the full tier: set QEMU_VISO_FULL=1"
-)
+pytestmark = pytest.mark.full
 
 MODULES = "iso9660 part_gpt normal linux serial terminal"
 

@@ -43,7 +43,6 @@ def start(tmp_path: Path, mark: str, *words: str) -> subprocess.Popen[str]:
     ("number", "bus"),
     [
         (None, "vhost-user-blk"),
-        (signal.SIGINT, "scsi-cd"),
         (signal.SIGINT, "vhost-user-blk"),
         (signal.SIGTERM, "vhost-user-blk"),
     ],

@@ -68,6 +68,7 @@ def process(path: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             device.kill()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("machine", "properties", "extra"),
     [
@@ -102,6 +103,7 @@ def test_the_guest_reads_the_whole_disk(
     assert b"dd: error writing '/dev/vda': Operation not permitted" in said
 
 
+@pytest.mark.full
 def test_memory_comes_in_one_table_where_slots_are_not_offered(
     linux_cloud: GuestBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +146,7 @@ def rounds(wanted: bytes, count: int) -> str:
         echo good $good of {count}"""
 
 
+@pytest.mark.full
 def test_the_device_is_killed_while_the_guest_reads(linux_cloud: GuestBuild, tmp_path: Path) -> None:
     """Three times; the guest notices nothing but a pause."""
     path = str(tmp_path / "v")
@@ -162,6 +165,7 @@ def test_the_device_is_killed_while_the_guest_reads(linux_cloud: GuestBuild, tmp
         machine.wait_for_exit(deadline)
 
 
+@pytest.mark.full
 def test_a_device_that_ends_in_order_and_comes_back(linux_cloud: GuestBuild, tmp_path: Path) -> None:
     path = str(tmp_path / "v")
     image = large(tmp_path)
@@ -177,6 +181,7 @@ def test_a_device_that_ends_in_order_and_comes_back(linux_cloud: GuestBuild, tmp
             machine.wait_for_exit(deadline)
 
 
+@pytest.mark.full
 def test_another_image_comes_back(linux_cloud: GuestBuild, tmp_path: Path) -> None:
     """The guest's reads fail; it never gets bytes of the other image."""
     path = str(tmp_path / "v")
@@ -196,6 +201,7 @@ def test_another_image_comes_back(linux_cloud: GuestBuild, tmp_path: Path) -> No
             machine.wait_for_exit(deadline)
 
 
+@pytest.mark.full
 def test_a_source_changes_under_the_guest(linux_cloud: GuestBuild, tmp_path: Path) -> None:
     """Only what comes of that source fails."""
     path = str(tmp_path / "v")
@@ -221,6 +227,7 @@ def test_a_source_changes_under_the_guest(linux_cloud: GuestBuild, tmp_path: Pat
     assert image.stale is not None
 
 
+@pytest.mark.full
 def test_the_machine_pauses_is_reset_and_grows_while_the_guest_reads(linux_cloud: GuestBuild, tmp_path: Path) -> None:
     """Rings are stopped and started, set up anew after a reset, and get new memory while requests are under way."""
     path = str(tmp_path / "v")
@@ -245,8 +252,9 @@ def test_the_machine_pauses_is_reset_and_grows_while_the_guest_reads(linux_cloud
         machine.wait_for_exit(deadline)
 
 
+@pytest.mark.full
 def test_firmware_starts_from_the_disk(tmp_path: Path) -> None:
-    """SeaBIOS has a driver of its own: no indirect tables, no event index, no interrupts.
+    """SeaBIOS has a driver of its own: shorter rings, no indirect tables, no event index, no interrupts.
 
     The boot sector lets it read sector 64, and writes that to the serial port.
     """
@@ -265,7 +273,10 @@ def test_firmware_starts_from_the_disk(tmp_path: Path) -> None:
     image = lay(Literal(sector, "boot sector"), 30720, Literal(text, "text"), 4 << 20)  # some cylinders at least
     path = str(tmp_path / "v")
     deadline = Deadline.after(SECONDS)
-    disk = (ReconnectingChardev(path), Frontend("vhost-user-blk-pci", (("chardev", "medium"), ("bootindex", "0"))))
+    disk = (
+        ReconnectingChardev(path),
+        Frontend("vhost-user-blk-pci", (("chardev", "medium"), ("bootindex", "0"), ("queue-size", "1024"))),
+    )
     spec = MachineSpec(PLATFORMS["amd64"], "pc", disk, agent=False)
     with serving(image, path), SyncMachine(spec) as machine:
         machine.release(deadline)

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
+from qemu_viso.cli import signals
 from qemu_viso.cli.common import add_recipe, open_recipe, set_up_logging
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.spec} has nothing that a machine could boot",
             hint="add a boot image to the recipe with --eltorito-boot; images/isolinux.viso shows how",
         )
-    return asyncio.run(_boot(opened.image, arguments))
+    return signals.run(_boot(opened.image, arguments))
 
 
 async def _boot(image: Image, arguments: argparse.Namespace) -> int:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
+    from qemu_viso.guest.view import Namespace
     from qemu_viso.opening import Opened
+    from qemu_viso.tree.tree import Tree
 
 SCHEMA = 1
+PREFERRED: tuple[Namespace, ...] = ("rock", "udf", "joliet", "plain")
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +51,23 @@ def print_json(content: dict[str, object]) -> None:
     import json
 
     print(json.dumps({"schema": SCHEMA, **content}, indent=1))
+
+
+def add_namespace(parser: argparse.ArgumentParser) -> None:
+    """Whose names are meant."""
+    parser.add_argument(
+        "--namespace",
+        choices=PREFERRED,
+        help="whose names are meant; by default the first of these that the image has",
+    )
+
+
+def choose_namespace(tree: Tree, asked: Namespace | None) -> Namespace:
+    """The namespace that was asked for, or the one that shows most."""
+    from qemu_viso.verify.expected import namespaces
+
+    present = namespaces(tree)
+    return next(name for name in PREFERRED if name in present) if asked is None else asked
 
 
 class Progress:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from qemu_viso.cli import signals
 from qemu_viso.cli.common import add_json, print_json
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     programs = [look_for(program) for program in PROGRAMS]
     guests = {name: find_build(load_definition(name)) is not None for name in guest_names()}
     qemu = next(found for found in programs if found.program.name == PROBED)
-    accelerators = asyncio.run(verdicts()) if qemu.path is not None else []
+    accelerators = signals.run(verdicts()) if qemu.path is not None else []
     lacking = [found for found in programs if found.path is None and found.program.required]
     if arguments.json:
         content: dict[str, object] = {

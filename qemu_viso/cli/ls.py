@@ -6,7 +6,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from qemu_viso.cli.common import add_json, add_recipe, open_recipe, print_json
+from qemu_viso.cli.common import add_json, add_namespace, add_recipe, choose_namespace, open_recipe, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -19,22 +19,16 @@ KINDS = {"directory": stat.S_IFDIR, "file": stat.S_IFREG, "symlink": stat.S_IFLN
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Recipe and namespace."""
     add_recipe(parser)
-    parser.add_argument(
-        "--namespace",
-        choices=("rock", "joliet", "plain", "udf"),
-        help="the names to list; by default the first of these that the image has",
-    )
+    add_namespace(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List, as Linux shows the namespace."""
-    from qemu_viso.verify.expected import expected_view, namespaces
+    from qemu_viso.verify.expected import expected_view
 
     tree = open_recipe(arguments.spec).tree
-    present = namespaces(tree)
-    preferred = next(name for name in ("rock", "joliet", "plain", "udf") if name in present)
-    namespace = arguments.namespace or preferred
+    namespace = choose_namespace(tree, arguments.namespace)
     view = sorted(expected_view(tree, namespace).items())
     if arguments.json:
         entries = {path: _json(entry) for path, entry in view}

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn, Protocol, cast
+import traceback
+from typing import TYPE_CHECKING, Protocol, cast
 
 from qemu_viso import __version__
-from qemu_viso.errors import ConfigurationError, QemuVisoError
+from qemu_viso.cli.signals import end_by_unwinding
+from qemu_viso.errors import ConfigurationError, InputOutputError, InternalError, QemuVisoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType
 
 COMMANDS = {
     "boot": "boot a machine from a recipe's image, with its console here",
+    "cat": "write a file out of a recipe's image to stdout",
     "check": "say whether a recipe can be opened, and what an image cannot hold",
     "delete": "delete a recipe, and the files of an unattended installation that it names",
     "doctor": "say what this host has, and what is missing",
+    "explain": "say which structure or file a byte of a recipe's image comes from",
     "info": "open a recipe and show identifiers, namespaces, size and counts",
     "ls": "list what is in a recipe's image",
+    "map": "list the regions of a recipe's image",
     "new": "write a recipe",
     "render": "write a recipe's image to a file",
     "serve": "serve a recipe's image over NBD",
@@ -68,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     name = next((word for word in words if word in COMMANDS), None)
     arguments = parser(name).parse_args(_arranged(words, name))
-    signal.signal(signal.SIGTERM, _terminate)
+    end_by_unwinding()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
     try:
         _check_encoding()
         status = load(arguments.command).run(arguments)
@@ -80,9 +87,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter must not try to flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # whoever read it has seen enough
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        _forget_output()
+        where = "" if error.filename is None else f"'{os.fsdecode(error.filename)}': "
+        print(f"qemu-viso: {where}{error.strerror or error}", file=sys.stderr)
+        return InputOutputError.status
+    except Exception as error:  # noqa: BLE001 - the status of a traceback would be that of "differences found"
+        _forget_output()
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        print(
+            f"qemu-viso: a bug of ours: {type(error).__name__}: {error} ({os.path.basename(at.filename)}:{at.lineno})\n"
+            "  hint: please report it, with the command and the recipe",
+            file=sys.stderr,
+        )
+        return InternalError.status
 
 
 def _arranged(words: list[str], name: str | None) -> list[str]:
@@ -94,9 +114,11 @@ def _arranged(words: list[str], name: str | None) -> list[str]:
     return words[:own] + arrange(words[own:])
 
 
-def _terminate(number: int, _: FrameType | None) -> NoReturn:
-    """TERM unwinds like an exception, so that every `finally` runs."""
-    sys.exit(128 + number)
+def _forget_output() -> None:
+    """What could not be written shall not be flushed once more when the interpreter ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _check_encoding() -> None:

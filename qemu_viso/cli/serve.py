@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+from qemu_viso.cli import signals
 from qemu_viso.cli.common import add_recipe, open_recipe, set_up_logging
 
 if TYPE_CHECKING:
     import argparse
 
     from qemu_viso.nbd import Listener, Server
+
+GRACE_SECONDS = 3.0
+"""How long a command may take to end when it is told to."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Server({image.name: image}, listener) as server:
         if arguments.run is not None:
             return _run_command(arguments.run, server, _path(listener))
-        signal.signal(signal.SIGTERM, lambda *_: server.stop())
+        signals.handle(lambda *_: server.stop())
         signal.signal(signal.SIGINT, lambda *_: server.stop())
         print(server.uri, flush=True)
         server.serve_forever()
@@ -46,13 +52,32 @@ def run(arguments: argparse.Namespace) -> int:
 def _run_command(command: str, server: Server, socket_path: str) -> int:
     """The command's exit status; that of a command killed by a signal is 128 and its number, as in a shell."""
     environment = os.environ | {"uri": server.uri, "socket": socket_path}
-    with subprocess.Popen(command, shell=True, env=environment) as child:
-        try:
-            status = child.wait()
-        except BaseException:
-            child.terminate()
-            raise
+    # A group of its own can be ended as a whole, but could not read from the terminal.
+    group = None if sys.stdin is not None and sys.stdin.isatty() else 0
+    child: subprocess.Popen[bytes] | None = None
+    try:
+        with signals.deferred():  # a child that is not known yet could not be ended
+            child = subprocess.Popen(command, shell=True, env=environment, process_group=group)
+        status = child.wait()
+    except BaseException:
+        if child is not None:
+            with signals.deferred():
+                _end(child, whole_group=group is not None)
+        raise
     return status if status >= 0 else 128 - status
+
+
+def _end(child: subprocess.Popen[bytes], *, whole_group: bool) -> None:
+    """TERM, and KILL for what does not heed it."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            if whole_group:
+                os.killpg(child.pid, number)
+            else:
+                child.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE_SECONDS)
+            return
 
 
 def _path(listener: Listener) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING
 
+from qemu_viso.cli import signals
 from qemu_viso.cli.common import add_json, open_recipe, print_json, set_up_logging
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     for each in opened:
         wanted = arguments.namespace or [name for name in namespaces(each.tree) if name in definition.namespaces]
         print(f"qemu-viso: booting {definition.name} to look at {each.recipe.path}", file=sys.stderr)
-        found = asyncio.run(_verify(each, build, wanted, arguments))
+        found = signals.run(_verify(each, build, wanted, arguments))
         reports += found
         if not arguments.json:
             _show(found)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from qemu_viso.errors import CannotCreateError, ConfigurationError, InputOutputError
 from qemu_viso.guest.cpio import CpioWriter
+from qemu_viso.guest.ipl import boot_image
 from qemu_viso.guest.modules import ModuleTree
 from qemu_viso.guest.packages import Apt, unpack
 from qemu_viso.qemu.cache import cache_folder
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from qemu_viso.guest.packages import Package
 
 # Part of the name of a build: raised when the same definition would give another result.
-BUILDER = 1
+BUILDER = 2
 
 # What the agents call by name; links to busybox.
 APPLETS = (
@@ -48,12 +49,20 @@ class GuestBuild:
         kernel: path of the kernel, in the form that its package has.
         initrd: path of the initial RAM disk, with the agent as `/init`.
         packages: name and version of each package used.
+
+    Beside them lies, for s390x, `boot.img`: both in the form that its firmware starts from a medium.
     """
 
     definition: GuestDefinition
     kernel: Path
     initrd: Path
     packages: tuple[tuple[str, str], ...]
+
+
+def arguments_for(definition: GuestDefinition) -> str:
+    """The kernel's command line."""
+    # scan=sync: disks are there before the agent looks. panic=-1: no waiting before the reset that ends QEMU.
+    return f"console={definition.platform.console} quiet panic=-1 scsi_mod.scan=sync"
 
 
 def build_key(definition: GuestDefinition) -> str:
@@ -142,6 +151,11 @@ def _build(definition: GuestDefinition, cache: Path, tell: Callable[[str], None]
         shutil.copyfile(_single(work / "root", definition.kernel_image), result / "vmlinuz")
         with (result / "initrd.cpio").open("wb") as file:
             write_initrd(definition, work / "root", CpioWriter(file))
+        if definition.architecture == "s390x":
+            image = boot_image(
+                (result / "vmlinuz").read_bytes(), (result / "initrd.cpio").read_bytes(), arguments_for(definition)
+            )
+            (result / "boot.img").write_bytes(image)
         manifest = {
             "guest": definition.name,
             "packages": [{"name": each.name, "version": each.version} for each in packages],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import ConfigurationError
 from qemu_viso.guest.agent import CONTENT_LIMIT, Agent
+from qemu_viso.guest.build import arguments_for
 from qemu_viso.qemu.devices import DirectKernel, VhostUserMedium
 from qemu_viso.qemu.machine import Machine, machine_for
 from qemu_viso.qemu.storage_daemon import StorageDaemon
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 
 def kernel_of(build: GuestBuild) -> DirectKernel:
     """The guest's kernel and initial RAM disk, for QEMU to load."""
-    # scan=sync: disks are there before the agent looks. panic=-1: no waiting before the reset that ends QEMU.
-    arguments = f"console={build.definition.platform.console} quiet panic=-1 scsi_mod.scan=sync"
-    return DirectKernel(str(build.kernel), str(build.initrd), arguments)
+    return DirectKernel(str(build.kernel), str(build.initrd), arguments_for(build.definition))
 
 
 def spec_for(
@@ -36,6 +35,7 @@ def spec_for(
     *,
     from_medium: bool = False,
     firmware: Literal["bios", "uefi"] = "bios",
+    sandbox: bool = True,
 ) -> MachineSpec:
     """The machine in which a guest looks at a medium.
 
@@ -51,8 +51,8 @@ def spec_for(
             hint=f"it can drive {', '.join(definition.buses)}",
         )
     if from_medium:
-        return machine_for(definition.platform, bus, medium, boot=firmware, accelerator=accelerator)
-    return machine_for(definition.platform, bus, medium, kernel_of(build), accelerator=accelerator)
+        return machine_for(definition.platform, bus, medium, boot=firmware, accelerator=accelerator, sandbox=sandbox)
+    return machine_for(definition.platform, bus, medium, kernel_of(build), accelerator=accelerator, sandbox=sandbox)
 
 
 async def view(
@@ -66,6 +66,7 @@ async def view(
     limit: int = CONTENT_LIMIT,
     from_medium: bool = False,
     firmware: Literal["bios", "uefi"] = "bios",
+    sandbox: bool = True,
 ) -> list[GuestView]:
     """Boot a guest once, and let it look at a medium in each namespace.
 
@@ -80,6 +81,7 @@ async def view(
         limit: files smaller than this, in bytes, are read and hashed.
         from_medium: the guest's kernel and initial RAM disk are on the medium, and the firmware starts them.
         firmware: the one that does.
+        sandbox: whether QEMU confines itself; the accelerator's `Verdict` tells whether it can.
 
     Returns:
         a view for each namespace, in the same order.
@@ -94,7 +96,7 @@ async def view(
         if bus.carries == "vhost-user" and not isinstance(medium, VhostUserMedium):
             daemon = await stack.enter_async_context(StorageDaemon(medium, {"vhost-user"}, deadline))
             medium = daemon.vhost_user
-        spec = spec_for(build, bus, medium, accelerator, from_medium=from_medium, firmware=firmware)
+        spec = spec_for(build, bus, medium, accelerator, from_medium=from_medium, firmware=firmware, sandbox=sandbox)
         machine = await stack.enter_async_context(Machine(spec, deadline))
         if daemon is not None:
             machine.watch(daemon.child)

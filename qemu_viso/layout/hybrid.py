@@ -48,8 +48,12 @@ class Hybrid:
         self._entries = entries
         self.in_gpt = [_image(entry) for entry in entries if entry.in_gpt]
         self.in_gpt = list({id(file): file for file in self.in_gpt}.values())
-        self._isolinux = _isolinux(entries) if tree.isohybrid_mbr is not None else None
-        self.has_tables = bool(self.in_gpt) or self._isolinux is not None
+        self._starts: File | None = None
+        if tree.isohybrid_mbr is not None:
+            self._starts = _isolinux(entries)
+        elif tree.grub_mbr is not None:
+            self._starts = _image(next(entry for entry in entries if entry.platform == 0))
+        self.has_tables = bool(self.in_gpt) or self._starts is not None
 
     def end(self, sector: int) -> int:
         """The end of an image that would end at `sector` if it were no disk."""
@@ -63,9 +67,10 @@ class Hybrid:
         blocks = sectors * BLOCKS
         area = bytearray(_read(given) if given is not None else b"").ljust(SYSTEM_AREA_SECTORS * SECTOR, b"\0")
         code = bytes(area[: mbr.CODE_SIZE])
-        if self._isolinux is not None:
-            assert self._tree.isohybrid_mbr is not None
-            code = mbr.isohybrid_code(_read(self._tree.isohybrid_mbr), self._isolinux.extent * BLOCKS)
+        if self._starts is not None and self._tree.isohybrid_mbr is not None:
+            code = mbr.isohybrid_code(_read(self._tree.isohybrid_mbr), self._starts.extent * BLOCKS)
+        elif self._starts is not None and self._tree.grub_mbr is not None:
+            code = mbr.isohybrid_code(_read(self._tree.grub_mbr), self._starts.extent * BLOCKS + mbr.GRUB_SKIP)
         if self.in_gpt:
             if any(area[mbr.BLOCK : gpt.PRIMARY_END * mbr.BLOCK]):
                 raise RecipeError(

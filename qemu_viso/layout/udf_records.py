@@ -118,6 +118,8 @@ class UdfRecords:
 
 def extents(size: int, block: int) -> list[bytes]:
     """The allocation descriptors of `size` bytes that lie in a row from `block` on; none for none."""
+    if 0 < size <= EXTENT_LIMIT:
+        return [ecma167.short_ad(size, block)]
     found = []
     while size > 0:
         found.append(ecma167.short_ad(min(size, EXTENT_LIMIT), block))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Buffer = bytes | bytearray | memoryview
 
+_MSG_MORE = int(socket.MSG_MORE)  # a plain number: an IntFlag would be converted at every call
 IOV_MAX = 1024
 """Linux's limit of buffers in one sendmsg."""
 COPY_BYTES = 1 << 18
@@ -88,7 +89,7 @@ class PlainChannel:
 
     def send(self, buffers: Sequence[Buffer], *, more: bool = False) -> None:
         """See `Channel`."""
-        flags = socket.MSG_MORE if more else 0
+        flags = _MSG_MORE if more else 0
         if len(buffers) > IOV_MAX:
             for start in range(0, len(buffers), IOV_MAX):
                 self.send(buffers[start : start + IOV_MAX], more=more or start + IOV_MAX < len(buffers))

@@ -38,7 +38,7 @@ from qemu_viso.nbd.transmission import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from qemu_viso.image import Image, Piece
     from qemu_viso.nbd.channel import Buffer, Channel
@@ -98,6 +98,8 @@ class Session:
         self._first = selected.rest
         self._report = report
         self._replies = Replies(selected.mode)
+        self._pending: Iterator[Request] = iter(())
+        self._disconnected = False
         self._batch: list[Request] = []  # the requests whose replies are in _out
         self._out: list[Buffer] = []
         self._out_bytes = 0
@@ -110,66 +112,61 @@ class Session:
         """Serve until the client disconnects; returns what it did wrong, if anything."""
         parser = RequestParser(self._mode)
         buffer = memoryview(bytearray(RECEIVE_BYTES))
-        receive_into = self._channel.receive_into
-        requests = parser.receive(self._first)
-        try:
-            while self._answer(requests):
-                count = 0 if parser.violation is not None else receive_into(buffer)
-                if not count:
-                    return parser.violation
-                requests = parser.receive(buffer[:count])
-        except _BrokenReplyError:
-            pass
-        return None
-
-    def _answer(self, requests: Iterable[Request]) -> bool:
-        """Answer what one `recv` has brought; false after DISC."""
-        pending = iter(requests)
+        self._pending = iter(parser.receive(self._first))
         while True:
             try:
-                goes_on = self._collect(pending)
-                self._commit()
-                return goes_on
+                return self._serve(parser, buffer)
+            except _BrokenReplyError:
+                return None
             except (QemuVisoError, OSError):  # which one, and of which file, comes out when it is done again
                 self._again()
 
-    def _collect(self, pending: Iterator[Request]) -> bool:
-        """Turn requests into replies; false at DISC. A short read from one place goes the short way."""
-        read = read_head(self._mode)
+    def _serve(self, parser: RequestParser, buffer: memoryview) -> str | None:
+        """The loop over packets and requests; a short read from one place goes the short way.
+
+        An error of a source leaves it at any point: `_batch` has the requests that are not answered yet, `_pending`
+        the ones that have not been looked at.
+        """
+        receive_into, receive = self._channel.receive_into, parser.receive
+        read, structured = read_head(self._mode), self._mode is Mode.STRUCTURED
         batch, out, touched, find, pread = self._batch, self._out, self._touched, self._find, os.pread
-        structured = self._mode is Mode.STRUCTURED
         low, high, delta, descriptor, handle, view = _NOWHERE
-        for request in pending:
-            head, cookie, offset, length, _ = request
-            batch.append(request)
-            if head == read and 0 < length < SEND_FILE_FROM:
-                if not low <= offset < high:
-                    low, high, delta, descriptor, handle, view = find(offset) or _NOWHERE
-                if low <= offset and offset + length <= high:
-                    data: Buffer
-                    if view is None:
-                        touched[descriptor] = handle
-                        data = pread(descriptor, length, offset - delta)
-                        if len(data) != length:
-                            raise InputOutputError("short")
-                    else:
-                        data = view[offset - low : offset - low + length]
-                    if structured:
-                        out.append(STRUCTURED_DATA.pack(_DATA, _DONE, _OFFSET_DATA, cookie, length + 8, offset))
-                    else:
-                        out.append(self._replies.data(cookie, offset, length, offset, done=True))
-                    out.append(data)
-                    self._out_bytes += length
-                    if self._out_bytes >= BATCH_BYTES:
-                        self._commit()
-                    continue
-            if command(request) == Command.DISC:
-                batch.pop()
-                return False
-            self._other(request)
-            if self._out_bytes >= BATCH_BYTES or len(out) >= IOV_MAX // 2:
-                self._commit()
-        return True
+        while True:
+            for request in self._pending:
+                head, cookie, offset, length, _ = request
+                batch.append(request)
+                if head == read and 0 < length < SEND_FILE_FROM:
+                    if not low <= offset < high:
+                        low, high, delta, descriptor, handle, view = find(offset) or _NOWHERE
+                    if low <= offset and offset + length <= high:
+                        if view is not None:
+                            data: Buffer = view[offset - low : offset - low + length]
+                        else:
+                            touched[descriptor] = handle
+                            data = pread(descriptor, length, offset - delta)
+                            if len(data) != length:
+                                raise InputOutputError("short")
+                        if structured:
+                            out.append(STRUCTURED_DATA.pack(_DATA, _DONE, _OFFSET_DATA, cookie, length + 8, offset))
+                        else:
+                            out.append(self._replies.data(cookie, offset, length, offset, done=True))
+                        out.append(data)
+                        self._out_bytes += length
+                        if self._out_bytes >= BATCH_BYTES:
+                            self._commit()
+                        continue
+                self._other(request)
+                if self._disconnected:
+                    break
+                if self._out_bytes >= BATCH_BYTES or len(out) >= IOV_MAX // 2:
+                    self._commit()
+            self._commit()
+            if self._disconnected or parser.violation is not None:
+                return None if self._disconnected else parser.violation
+            count = receive_into(buffer)
+            if not count:
+                return None
+            self._pending = iter(receive(buffer[:count]))
 
     def _find(self, offset: int) -> Span | None:
         """`Image.span`, with the files of the last reads at hand."""
@@ -190,7 +187,10 @@ class Session:
         for handle in self._touched.values():
             if handle is not None:
                 handle.verify()
-        self._send()
+        if self._out or self._owed:
+            self._send()
+        else:
+            self._forget()
 
     def _send(self, *, more: bool = False) -> None:
         if self._owed:
@@ -236,6 +236,11 @@ class Session:
 
     def _other(self, request: Request) -> None:
         """Whatever does not go the short way."""
+        if command(request) == Command.DISC:
+            self._disconnected = True
+            self._pending = iter(())  # nothing may follow
+            self._batch.pop()
+            return
         if command(request) != Command.READ or self._refused(request) is not None or not request[3]:
             self._out += self._without_data(request)
             return

@@ -53,9 +53,8 @@ _DESCRIPTOR = 512
 
 def tagged(identifier: int, location: int, body: bytes) -> bytes:
     """A descriptor: its tag (3/7.2), which has the checksums, and its body."""
-    crc, length = crc_hqx(body, 0), len(body)
-    checksum = sum(_TAG.pack(identifier, _VERSION, 0, 0, 0, crc, length, location)) & 0xFF
-    return _TAG.pack(identifier, _VERSION, checksum, 0, 0, crc, length, location) + body
+    tag = _TAG.pack(identifier, _VERSION, 0, 0, 0, crc_hqx(body, 0), len(body), location)
+    return tag[:4] + bytes((sum(tag) & 0xFF,)) + tag[5:] + body
 
 
 def _volume_descriptor(identifier: int, sector: int, body: bytes) -> bytes:
@@ -78,24 +77,19 @@ def long_ad(length: int, block: int, unique_id: int = 0) -> bytes:
     return struct.pack("<IIHHI", length, block, 0, 0, unique_id & 0xFFFFFFFF)
 
 
-@lru_cache(maxsize=65536)
 def timestamp(microseconds: int) -> bytes:
     """The twelve bytes of 1/7.3, in UTC, for microseconds since 1970."""
     seconds, fraction = divmod(microseconds, 1_000_000)
+    return _whole_seconds(seconds) + bytes((fraction // 10_000, fraction // 100 % 100, fraction % 100))
+
+
+@lru_cache(maxsize=65536)
+def _whole_seconds(seconds: int) -> bytes:
+    """A time stamp up to its fractions; the files of a tree often have the same."""
     at = time.gmtime(seconds)
-    centiseconds, fraction = divmod(fraction, 10_000)
-    return struct.pack(
-        "<HhBBBBBBBB",
-        1 << 12,  # type 1, local time, which is 0 minutes from UTC
-        min(max(at.tm_year, 1), 9999),
-        at.tm_mon,
-        at.tm_mday,
-        at.tm_hour,
-        at.tm_min,
-        min(at.tm_sec, 59),
-        centiseconds,
-        *divmod(fraction, 100),
-    )
+    year = min(max(at.tm_year, 1), 9999)
+    # Type 1 is local time, here 0 minutes from UTC.
+    return struct.pack("<HhBBBBB", 1 << 12, year, at.tm_mon, at.tm_mday, at.tm_hour, at.tm_min, min(at.tm_sec, 59))
 
 
 def entity(identifier: bytes, suffix: bytes = b"") -> bytes:
@@ -305,6 +299,7 @@ def path_component(kind: int, identifier: bytes = b"") -> bytes:
     return struct.pack("<BBH", kind, len(identifier), 0) + identifier
 
 
+@lru_cache(maxsize=4096)
 def permissions(mode: int) -> int:
     """Permissions (4/14.9.5) out of POSIX ones: who may write may also delete and change attributes."""
     found = 0
@@ -314,6 +309,7 @@ def permissions(mode: int) -> int:
     return found
 
 
+@lru_cache(maxsize=4096)
 def icb_flags(mode: int) -> int:
     """Set-id and sticky bits of a POSIX mode as ICB flags (4/14.6.8)."""
     return (

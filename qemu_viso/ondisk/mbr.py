@@ -12,6 +12,8 @@ CODE_SIZE = 440
 """Bytes of boot code (5.2.1)."""
 ISOHYBRID_CODE_SIZE = 432
 """Bytes of SYSLINUX's isohybrid code; behind it lies the number of the block where isolinux.bin begins."""
+GRUB_SKIP = 4
+"""GRUB's code has the same room for a block, which is that of its boot image's second sector of 2,048 bytes."""
 ISOHYBRID_SIGNATURE = b"\xfb\xc0\x78\x70"
 ISOHYBRID_SIGNATURE_OFFSET = 64
 """An isolinux.bin that can be started from a disk says so with these bytes, right behind its boot information table."""

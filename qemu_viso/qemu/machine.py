@@ -122,6 +122,7 @@ def machine_for(
     *others: Device,
     boot: Literal["bios", "uefi"] | None = None,
     accelerator: str = "tcg",
+    sandbox: bool = True,
 ) -> MachineSpec:
     """The usual machine for a medium on a bus.
 
@@ -132,6 +133,7 @@ def machine_for(
         others: a kernel and whatever else.
         boot: the firmware that starts from the medium; None where it need not start from there.
         accelerator: what executes instructions.
+        sandbox: whether QEMU confines itself; the accelerator's `Verdict` tells whether it can.
 
     Raises:
         MissingProgramError: there is no UEFI firmware for the platform.
@@ -148,6 +150,7 @@ def machine_for(
         (*firmware, *others, *devices),
         memory=memory,
         accelerator=Accelerator(accelerator),
+        sandbox=sandbox,
     )
 
 

@@ -36,6 +36,8 @@ class Platform:
     pvpanic: bool = True
 
 
+# A 32-bit kernel cannot claim the PCI windows that lie above 4 GiB.
+_VIRT32 = "virt,highmem=off"
 # A POWER9 without what TCG cannot do.
 _PSERIES = "pseries,cap-htm=off,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken"
 
@@ -45,7 +47,7 @@ PLATFORMS: Mapping[str, Platform] = {
         Platform("amd64", "qemu-system-x86_64", None, None, 256, "pci", "ttyS0"),
         Platform("i386", "qemu-system-i386", None, None, 256, "pci", "ttyS0"),
         Platform("arm64", "qemu-system-aarch64", "virt", "cortex-a57", 256, "pci", "ttyAMA0"),
-        Platform("armhf", "qemu-system-arm", "virt", "cortex-a15", 256, "pci", "ttyAMA0"),
+        Platform("armhf", "qemu-system-arm", _VIRT32, "cortex-a15", 256, "pci", "ttyAMA0"),
         Platform("ppc64el", "qemu-system-ppc64", _PSERIES, "power9", 1024, "pci", "hvc0", pvpanic=False),
         Platform("riscv64", "qemu-system-riscv64", "virt", None, 256, "pci", "ttyS0"),
         Platform(

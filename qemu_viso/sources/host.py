@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import stat
 
-from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, StaleSourceError
+from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, StaleSourceError, shown
 
 # O_NONBLOCK: what was a file may have become a FIFO, on which a plain open would wait for ever.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
 class HostDirectory:
@@ -145,7 +144,7 @@ class HostFile:
 
 def open_error(path: str, error: OSError) -> MissingInputError | AccessError | InputOutputError:
     """The sentence for a host file that cannot be opened or looked at; control characters are shown escaped."""
-    path = path.translate(_CONTROL)
+    path = shown(path)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return MissingInputError(f"the source '{path}' does not exist")
     if isinstance(error, PermissionError):

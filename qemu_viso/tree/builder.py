@@ -12,6 +12,7 @@ from qemu_viso.image import FileSlice, Literal
 from qemu_viso.tree import graft
 from qemu_viso.tree.attributes import AttributeRules
 from qemu_viso.tree.boot import BootOptions
+from qemu_viso.tree.images import ExistingImages
 from qemu_viso.tree.nodes import ALL_NAMESPACES, Attributes, Directory, File, Link, Namespace
 from qemu_viso.tree.origin import Clock, HostOrigin, WalkOptions
 from qemu_viso.tree.tree import BootCatalog, Tree
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
 
     from qemu_viso.image import Content
     from qemu_viso.tree.nodes import Node
-    from qemu_viso.tree.origin import Origin
 
 SYSTEM_AREA_BYTES = 16 * 2048
 MBR_CODE_BYTES = 432
-MAX_PUSHES = 4
 TRANS_TBL = "TRANS.TBL"
 
 _NAMESPACES = {Name.ISO: Namespace.ISO, Name.JOLIET: Namespace.JOLIET, Name.UDF: Namespace.UDF}
@@ -85,12 +84,11 @@ class Builder:
         self._walk = WalkOptions()
         self._clock = Clock(epoch_ns)
         self._host = HostOrigin(os.path.dirname(recipe.path) or ".", self._walk, self._clock, self.tree.warnings)
-        self._origins: list[Origin] = [self._host]
         self._names: tuple[frozenset[Name], ...] = _DEFAULT_NAMES
         self._boot = BootOptions()
+        self._images = ExistingImages(self.tree, self.rules, self._clock, self._walk, self._host, self._boot)
         self._catalog: tuple[tuple[str | None, ...], tuple[frozenset[Name], ...], Place] | None = None
         self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
-        self._catalog_file: File | None = None
         self._given: set[tuple[Namespace, steps.VolumeField]] = set()
         self._named: set[Namespace] = set()
 
@@ -105,8 +103,8 @@ class Builder:
             steps.SetNames: self.set_names,
             steps.SetNamesFromImport: self.set_names_from_import,
             steps.ImportIso: self.import_iso,
-            steps.PushIso: self.push_iso,
-            steps.PopIso: self.pop_iso,
+            steps.PushIso: self._images.push,
+            steps.PopIso: lambda _: self._images.pop(),
             steps.Exclude: lambda step: self._walk.exclude(step.pattern),
             steps.Hide: self.hide,
             steps.Sort: self.sort,
@@ -173,7 +171,7 @@ class Builder:
 
     def add_source(self, step: steps.AddSource) -> None:
         """Put a source into the tree, under each of its names."""
-        self.put(self._origins[-1].node(step.source, self.rules), step.names, step.source, self._names)
+        self.put(self._images.origin.node(step.source, self.rules), step.names, step.source, self._names)
 
     def put(
         self,
@@ -281,6 +279,10 @@ class Builder:
                     raise RecipeError(f"'{line.strip()}' is not a path and a weight", place=Place(file.path, number, 1))
                 self.tree.weights.append((re.compile(fnmatch.translate(pattern.strip())), int(weight)))
 
+    def import_iso(self, step: steps.ImportIso) -> None:
+        """Take over everything that an image holds."""
+        self._named |= self._images.take_over(step, self._given)
+
     def look_up(self, path: str) -> Node | None:
         """What a path leads to, in the first namespace that has it."""
         names = graft.components(path)
@@ -289,57 +291,6 @@ class Builder:
             if node is not None:
                 return node
         return None
-
-    # --- existing images -----------------------------------------------------------------------------------------
-
-    def import_iso(self, step: steps.ImportIso) -> None:
-        """Take over everything that an image holds."""
-        from qemu_viso.tree.existing.image import ExistingImage
-        from qemu_viso.tree.existing.importing import import_image
-        from qemu_viso.tree.existing.medium import Medium
-
-        image = ExistingImage(Medium(self._origins[-1].data(step.path), step.path))
-        imported = import_image(image, self.rules, self._clock, el_torito=step.el_torito)
-        tree = self.tree
-        graft.merge(tree.root, imported.root, ALL_NAMESPACES, "/")
-        self._named |= imported.namespaces
-        tree.warnings += imported.warnings
-        for namespace, texts in imported.texts.items():
-            for field, text in texts.items():
-                if (namespace, field) not in self._given:
-                    tree.settings.texts[namespace][field] = text
-        if imported.full_rock_ridge and tree.settings.rock_ridge:
-            tree.settings.rock_ridge = 2
-        if imported.entries:
-            self._boot.take_over(imported.entries, step.place)
-            self._catalog_file = imported.catalog
-
-    def push_iso(self, step: steps.PushIso) -> None:
-        """Sources come out of an image from here on."""
-        from qemu_viso.tree.existing.pushed import PushedOrigin
-
-        if len(self._origins) > MAX_PUSHES:
-            raise RecipeError(
-                f"'{step.path}' cannot be pushed on {MAX_PUSHES} other images", hint="put a --pop before it"
-            )
-        content = self._origins[-1].data(step.path)
-        self._origins.append(
-            PushedOrigin(
-                content,
-                step.path,
-                joliet=step.joliet,
-                rock=step.rock,
-                options=self._walk,
-                clock=self._clock,
-                warnings=self.tree.warnings,
-            )
-        )
-
-    def pop_iso(self, _: steps.PopIso) -> None:
-        """Sources come from where they came from before the last push."""
-        if len(self._origins) == 1:
-            raise RecipeError("there is no pushed image for --pop to undo")
-        self._origins.pop()
 
     # --- texts and attributes ------------------------------------------------------------------------------------
 
@@ -397,7 +348,7 @@ class Builder:
     def boot_add_image(self, step: steps.BootAddImage) -> None:
         """Add a file, and boot from it."""
         entry = self._boot.claim(step.place)
-        node = self._origins[-1].node(step.source, self.rules)
+        node = self._images.origin.node(step.source, self.rules)
         if not isinstance(node, File):
             raise RecipeError(f"the boot image '{step.source}' is not a file")
         self.put(node, step.names, step.source, self._names)
@@ -428,6 +379,7 @@ class Builder:
         tree = self.tree
         tree.time_ns = self._epoch_ns if self._epoch_ns is not None else self._clock.newest_ns
         self._finish_boot()
+        self._images.finish()
         if tree.settings.joliet and Namespace.JOLIET not in self._named:
             tree.settings.joliet = 0
         if tree.settings.udf and Namespace.UDF not in self._named:
@@ -472,7 +424,7 @@ class Builder:
                     hint="give one with -b PATH or --eltorito-add-image SPEC",
                 )
             return
-        catalog = self._catalog_file  # its bytes are the layout's business
+        catalog = self._images.catalog  # its bytes are the layout's business
         if catalog is None:
             catalog = File(Literal(b"", "boot catalog"), self.rules.new_file(), None)
         self.tree.boot = BootCatalog(entries, catalog)

@@ -82,7 +82,8 @@ class Tree:
         root: the root directory, in all namespaces.
         time_ns: the image's own time, nanoseconds since the epoch: the newest source's mtime, or SOURCE_DATE_EPOCH.
         system_area: what fills sectors 0 to 15, at most 32 KiB.
-        isohybrid_mbr: MBR boot code, 432 bytes or less.
+        isohybrid_mbr: MBR boot code of ISOLINUX, 432 bytes or less.
+        grub_mbr: MBR boot code of GRUB, 432 bytes or less.
         tables: the TRANS.TBL files, each with the directory that it is in and about.
         weights: what `-sort` gave, patterns of paths: heavier files lie nearer to the start.
         warnings: sentences about what the image cannot hold as the source has it.
@@ -95,6 +96,7 @@ class Tree:
     boot: BootCatalog | None = None
     system_area: Content | None = None
     isohybrid_mbr: Content | None = None
+    grub_mbr: Content | None = None
     tables: list[tuple[Directory, File]] = field(default_factory=list)
     weights: list[tuple[re.Pattern[str], int]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

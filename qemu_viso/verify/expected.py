@@ -167,11 +167,7 @@ def content_sha256(content: Content) -> str:
 
 
 def content_bytes(content: Content) -> Iterator[bytes]:
-    """What a file holds, in parts, read from its source.
-
-    Raises:
-        StaleSourceError: the source is no longer the one that was laid out.
-    """
+    """What a file holds, in parts, read from its source; `StaleSourceError` when the source has changed."""
     if isinstance(content, HostFile):
         yield from _file_bytes(content, 0, content.size)
     elif isinstance(content, FileSlice):

@@ -146,6 +146,7 @@ class Connection:
         self._memory = MemoryTable()
         self._inflight: tuple[Inflight, memoryview] | None = None
         self._workers: dict[int, RingWorker] = {}
+        self._broken: set[int] = set()
         self._thread = Thread(target=self._run, name="vhost-user-blk connection", daemon=True)
 
     @property
@@ -201,8 +202,7 @@ class Connection:
             RefusedError: it cannot be, and there is no way to say so but to hang up.
         """
         try:
-            for action in self._session.handle(message):
-                self._perform(action)
+            self._carry_out(self._session.handle(message))
         except (RefusedError, AddressError) as error:
             answer = self._session.refuse(message)
             if answer is None:
@@ -212,6 +212,19 @@ class Connection:
             answer = self._session.acknowledge(message)
         if answer is not None:
             self._socket.sendall(answer)
+
+    def _carry_out(self, actions: list[Action]) -> None:
+        """Perform actions in order; one ring that cannot be started does not keep the others from going on."""
+        failure: str | None = None
+        for action in actions:
+            try:
+                self._perform(action)
+            except (RefusedError, AddressError) as error:
+                if not isinstance(action, StartRing):
+                    raise
+                failure = str(error)
+        if failure is not None:
+            raise RefusedError(failure)
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -226,8 +239,8 @@ class Connection:
                 self._start_ring(index)
             case StopRing(index, retire):
                 self._stop_ring(index)
-                if retire and self._inflight is not None and index < self._inflight[0].num_queues:
-                    clear_part(self._inflight[1], index, self._inflight[0].queue_size)
+                if retire:
+                    self._retire(index)
             case ShareInflight(size, data):
                 self._share(size, data)
             case UseInflight(inflight, descriptor):
@@ -248,6 +261,8 @@ class Connection:
         self._block.refusal = None if known else "the guest knows another image: its reads fail until it is reset"
 
     def _start_ring(self, index: int) -> None:
+        if index in self._broken:
+            return
         ring = self._session.ring(index)
         if ring.layout is None:
             raise InternalError(f"ring {index} was to be started before it was set up")
@@ -260,6 +275,14 @@ class Connection:
         worker = self._workers.pop(index, None)
         if worker is not None:
             self._session.ring_stopped(index, worker.stop())
+            if worker.broken:
+                self._broken.add(index)
+
+    def _retire(self, index: int) -> None:
+        """The front end has taken a ring back: whatever it was, it may begin anew."""
+        self._broken.discard(index)
+        if self._inflight is not None and index < self._inflight[0].num_queues:
+            clear_part(self._inflight[1], index, self._inflight[0].queue_size)
 
     def _part(self, index: int) -> InflightPart | None:
         """The part of a ring in the record of requests under way; None where there is none."""
@@ -269,19 +292,19 @@ class Connection:
         inflight, view = self._inflight
         if index >= inflight.num_queues:
             return None
-        if inflight.queue_size != layout.size:
+        if layout.size > inflight.queue_size:
             raise RefusedError(
-                f"ring {index} has {layout.size} entries, its record of requests under way {inflight.queue_size}"
+                f"ring {index} has {layout.size} entries, its record of requests under way only {inflight.queue_size}"
             )
         size = part_size(inflight.queue_size)
-        return InflightPart(view[index * size : (index + 1) * size], inflight.queue_size)
+        return InflightPart(view[index * size : (index + 1) * size], inflight.queue_size, layout.size)
 
 
 def _receive(sock: socket.socket, size: int) -> tuple[bytes, list[Descriptor]]:
     """At most `size` bytes and what came with them; no bytes at the end of the stream.
 
     Raises:
-        MessageError: more descriptors came than a message may carry.
+        MessageError: more descriptors came than a message may carry, or than this process may open.
     """
     data, ancillary, flags, _ = sock.recvmsg(size, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
     descriptors = []
@@ -291,5 +314,5 @@ def _receive(sock: socket.socket, size: int) -> tuple[bytes, list[Descriptor]]:
             numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
             descriptors += [Descriptor(number) for number in numbers]
     if flags & socket.MSG_CTRUNC:
-        raise MessageError(f"a message with more than {MAX_DESCRIPTORS} descriptors")
+        raise MessageError(f"a message with more descriptors than can be taken (at most {MAX_DESCRIPTORS})")
     return data, descriptors

@@ -61,21 +61,25 @@ class InflightPart:
 
     Args:
         view: its bytes, at least `part_size(queue_size)`.
-        queue_size: the ring's size.
+        queue_size: the size that the buffer was made for.
+        ring_size: the ring's own, which a driver may have chosen smaller; as large if not given.
 
     Raises:
-        RefusedError: it was written for a ring of another size, or in another layout.
+        RefusedError: it was made for another size, or in another layout.
+
+    Attributes:
+        known: whether something has been recorded yet.
     """
 
-    __slots__ = ("_bytes", "_counter", "_quads", "_words", "known", "queue_size")
+    __slots__ = ("_bytes", "_counter", "_quads", "_ring_size", "_words", "known")
 
-    def __init__(self, view: memoryview, queue_size: int) -> None:
+    def __init__(self, view: memoryview, queue_size: int, ring_size: int | None = None) -> None:
         view = view[: part_size(queue_size)]
         self._bytes = view
         self._words = view.cast("H")
         self._quads = view.cast("Q")
         self._counter = 0
-        self.queue_size = queue_size
+        self._ring_size = queue_size if ring_size is None else ring_size
         self.known = self._words[_VERSION] != 0
         if not self.known:
             self._words[_DESC_NUM] = queue_size
@@ -102,18 +106,18 @@ class InflightPart:
             return []
         self._settle_last_batch((used_index - words[_USED_IDX]) & 0xFFFF)
         words[_USED_IDX] = used_index
-        heads = [head for head in range(self.queue_size) if self._bytes[_HEADER_SIZE + _STATE_SIZE * head]]
+        heads = [head for head in range(self._ring_size) if self._bytes[_HEADER_SIZE + _STATE_SIZE * head]]
         heads.sort(key=self._taken_as)
         self._counter = self._taken_as(heads[-1]) + 1 if heads else 0
         return heads
 
     def _settle_last_batch(self, count: int) -> None:
         """The last back end died between publishing `count` heads and recording that they are done."""
-        if count > self.queue_size:
+        if count > self._ring_size:
             raise RefusedError(f"a record of requests under way is {count} requests behind the used ring")
         head = self._words[_LAST_BATCH_HEAD]
         for _ in range(count):
-            if head >= self.queue_size:
+            if head >= self._ring_size:
                 raise RefusedError(f"a record of requests under way names a descriptor {head}")
             self._bytes[_HEADER_SIZE + _STATE_SIZE * head] = 0
             head = self._words[_NEXT_WORD + _STATE_SIZE // 2 * head]

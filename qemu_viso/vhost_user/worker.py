@@ -33,6 +33,9 @@ class RingWorker:
         kick: says that there are requests; None if the ring is to be polled.
         call: to say that there are answers; None if the front end polls.
         error: to say that the ring is broken.
+
+    Attributes:
+        broken: whether the ring has turned out to be; nothing more is taken from it.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class RingWorker:
         self._call = call
         self._error = error
         self._stopping = False
+        self.broken = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
@@ -64,14 +68,15 @@ class RingWorker:
         cleared = False
         self._thread.join(_PATIENCE_SECONDS)
         while self._thread.is_alive():
-            # A slow source, or a front end that gave us a call event that blocks and never reads it.
-            if self._call is not None:
-                self._call.clear()
-                cleared = True
+            # A slow source, or a front end that gave us an event that blocks and never reads it.
+            cleared = True
+            for event in (self._call, self._error):
+                if event is not None:
+                    event.clear()
             self._thread.join(_PATIENCE_SECONDS)
         os.close(self._wake)
         if cleared and self._call is not None:
-            self._call.signal()
+            self._call.signal()  # what was taken from it may have been meant for the driver
         return self._queue.next_available
 
     def _run(self) -> None:
@@ -83,6 +88,7 @@ class RingWorker:
             _log.exception("%s cannot be served", self._thread.name)
         else:
             return
+        self.broken = True
         if self._error is not None:
             self._error.signal()
 

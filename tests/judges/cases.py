@@ -168,9 +168,13 @@ def compare(case: Case, image: Image) -> list[str]:
         node for path, node in image.primary.tree.items() if path != "/" and path.rpartition("/")[2] != "TRANS.TBL;1"
     ]
     if "primary_content" in expect:
-        have = sorted(f"{_sum(node) if node.size else '-'}:{node.size}" for node in nodes if node.kind == "file")
-        if have != sorted(expect["primary_content"]):
-            said.append(f"primary content is {have}, expected {sorted(expect['primary_content'])}")
+        have = sorted(f"{_sum(node)}:{node.size}" for node in nodes if node.kind == "file")
+        # The cases write a dash for the sum of nothing.
+        want = sorted(
+            f"{hashlib.sha256().hexdigest()[:16]}:0" if item == "-:0" else item for item in expect["primary_content"]
+        )
+        if have != want:
+            said.append(f"primary content is {have}, expected {want}")
     if "primary_dirs" in expect:
         count = sum(node.kind == "dir" for node in nodes)
         if count != expect["primary_dirs"]:

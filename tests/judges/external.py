@@ -158,8 +158,10 @@ class Pycdlib(Judge):
             return Item(kind="dir", mode=bits)
         if rock is not None and rock.is_symlink() and key == "rr_path":
             return Item(kind="link", mode=bits, target=rock.symlink_path().decode("utf-8", "surrogateescape"))
-        if rock is not None and mode & 0o170000 != 0o100000:
+        if (rock is not None and mode & 0o170000 != 0o100000) or (key == "udf_path" and not record.is_file()):
             return Item(mode=bits)
+        if key == "udf_path" and record.inode is None:  # it does not give the boot catalog's content under a UDF name
+            return Item(kind="file", size=record.get_data_length())
         into = io.BytesIO()
         iso.get_file_from_iso_fp(into, **{key: path})  # type: ignore[attr-defined]
         data = into.getvalue()
@@ -367,6 +369,12 @@ class SevenZip(Judge):
     name: ClassVar[str] = "7z"
     namespaces: ClassVar[tuple[Namespace, ...]] = ("joliet", "udf")
 
+    def shows(self, seen: Image, namespace: Namespace) -> bool:
+        """It refuses a UDF volume that holds anything but files and directories."""
+        volume: Volume | None = getattr(seen, namespace)
+        kinds = {node.kind for node in volume.tree.values()} if volume is not None else set()
+        return volume is not None and (namespace != "udf" or kinds <= {"file", "dir"})
+
     def view(self, image: Path, namespace: Namespace) -> View:
         kind = "Udf" if namespace == "udf" else "Iso"
         with tempfile.TemporaryDirectory() as scratch:
@@ -375,11 +383,9 @@ class SevenZip(Judge):
             return blind(view_of_directory(Path(scratch)), "mode", "uid", "gid", "mtime")
 
     def expected(self, view: View, namespace: Namespace) -> View:
-        """It prefers Joliet to Rock Ridge, and drops a dot that ends a name; of UDF it knows no links and devices."""
-        plain = blind(view, "mode", "uid", "gid", "mtime", "links", "device", "target")
-        if namespace == "udf":
-            return {path: item for path, item in plain.items() if item.kind in ("file", "dir")}
-        return {path.removesuffix("."): item for path, item in _plain(plain).items()}
+        """It prefers Joliet to Rock Ridge, and drops a dot that ends a name."""
+        plain = _plain(blind(view, "mode", "uid", "gid", "mtime", "links", "device", "target"))
+        return {path if namespace == "udf" else path.removesuffix("."): item for path, item in plain.items()}
 
     def complaints(self, image: Path) -> list[str]:
         """What `7z t` says of an image, beyond that everything is ok."""

@@ -139,7 +139,16 @@ def test_a_removed_file_that_is_still_open_is_still_the_same(path: str, image: M
 @pytest.mark.parametrize("mode", MODES)
 def test_one_bad_file_in_a_batch_fails_no_other_request(path: str, image: Mixed, mode: str) -> None:
     good, bad = image.starts["slice"], image.starts["big"]
-    asked = [(good, 512), (0, 512), (bad, 512), (good + 1024, 512), (bad + 512, 512), (good, 40_000), (good, 512)]
+    asked = [
+        (good, 40_000),
+        (good, 512),
+        (0, 512),
+        (bad, 512),
+        (good + 1024, 512),
+        (bad + 512, 512),
+        (good, 40_000),
+        (good, 512),
+    ]
     with Client(path, mode) as client:
         client.read(bad, 512)
         client.read(good, 512)

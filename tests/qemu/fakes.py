@@ -64,6 +64,12 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def child_pids() -> set[int]:
+    """The children of this process, dead or alive."""
+    folders = Path("/proc/self/task").iterdir()
+    return {int(word) for folder in folders for word in (folder / "children").read_text().split()}
+
+
 def open_descriptors() -> set[str]:
     """What this process has open, to be compared before and after."""
     found = set()

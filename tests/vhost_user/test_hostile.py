@@ -157,6 +157,40 @@ def test_a_broken_ring_stops_alone(path: str, image: Image, case: str, caplog: p
         assert driver.read(4, 512) == (0, 513, image.read(2048, 512))
 
 
+def test_a_broken_ring_stays_broken_until_it_is_taken_back(path: str, image: Image) -> None:
+    with FrontEnd(path) as front_end:
+        driver = front_end.start()
+        other = front_end.add_ring()
+        _entries(driver, (BUFFERS, 0, 0, 0))
+        blocking_read(driver.error_event)
+        head, _, _ = driver.request(0, 4, [512], slot=1)
+        driver.publish(head)
+        front_end.must(Request.SET_VRING_CALL, u64(0), [driver.call_event])
+        front_end.share_memory()
+        assert other.read(4, 512) == (0, 513, image.read(2048, 512))
+        assert front_end.ask(Request.GET_VRING_BASE, state(0, 0)).payload == state(0, 1)
+        assert driver.used_index == 0
+        driver.next_available = 1
+        driver.put(driver.used + 2, "H", 1)
+        driver.seen = 1
+        driver.set_up()
+        assert driver.wait() == [(head, 513)]
+
+
+def test_a_ring_that_cannot_start_does_not_keep_the_others(path: str, image: Image) -> None:
+    with FrontEnd(path) as front_end:
+        driver = front_end.start()
+        other = front_end.add_ring()
+        # The first ring lies outside the second table, the second ring and both rings' buffers inside.
+        size = MEMORY_SIZE - other.start
+        left = table([(GUEST_BASE + other.start, size, USER_BASE + other.start, other.start)])
+        assert front_end.do(Request.SET_MEM_TABLE, left, [front_end.file]) == 1
+        assert other.read(4, 512) == (0, 513, image.read(2048, 512))
+        front_end.share_memory()
+        driver.set_up_again()
+        assert driver.read(4, 512)[0] == 0
+
+
 def test_indirect_tables_must_be_agreed_upon(path: str, caplog: pytest.LogCaptureFixture) -> None:
     with FrontEnd(path) as front_end:
         driver = front_end.start(features=F_VERSION_1)
@@ -366,7 +400,7 @@ def test_too_many_descriptors_end_the_connection(path: str, caplog: pytest.LogCa
             [struct.pack("=III", Request.SET_OWNER, 1, 0)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
         )
         assert front_end.receive() is None
-    assert "more than 8 descriptors" in caplog.text
+    assert "more descriptors than can be taken (at most 8)" in caplog.text
 
 
 def test_descriptors_with_half_a_message_are_closed(path: str) -> None:
@@ -401,16 +435,19 @@ def test_memory_is_taken_away_from_a_running_ring(path: str, image: Image, caplo
         assert driver.read(4, 512) == (0, 513, image.read(2048, 512))
 
 
-def test_a_call_that_blocks_holds_nobody(path: str, clean: None) -> None:
+@pytest.mark.parametrize("request_", [Request.SET_VRING_CALL, Request.SET_VRING_ERR])
+def test_an_event_that_blocks_holds_nobody(path: str, clean: None, request_: Request) -> None:
     """An eventfd that is full and not O_NONBLOCK: writing to it waits until somebody reads it, and nobody does."""
     with FrontEnd(path) as front_end:
         driver = front_end.start()
         full = os.eventfd(0, os.EFD_CLOEXEC)
         os.eventfd_write(full, 2**64 - 2)
         try:
-            front_end.must(Request.SET_VRING_CALL, u64(0), [full])
-            head, _, _ = driver.request(0, 0, [512])
-            driver.publish(head)
+            front_end.must(request_, u64(0), [full])
+            if request_ == Request.SET_VRING_CALL:
+                driver.publish(driver.request(0, 0, [512])[0])
+            else:
+                driver.publish(64)
             assert front_end.ask(Request.GET_VRING_BASE, state(0, 0)).request == Request.GET_VRING_BASE
         finally:
             os.close(full)

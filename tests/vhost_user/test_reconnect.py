@@ -200,20 +200,37 @@ def test_a_record_of_nonsense_is_refused(
     os.close(record.descriptors[0])
 
 
-def test_a_record_for_rings_of_another_size_is_refused(clean: None, image: Image, tmp_path: Path) -> None:
+def test_a_record_for_smaller_rings_is_refused(clean: None, image: Image, tmp_path: Path) -> None:
     path = str(tmp_path / "v")
     with serving(image, path), FrontEnd(path) as front_end:
         driver, record = begin(front_end)
-        other = Driver(front_end, 0, 32, 0, 0)
-        front_end.rings.append(other)
+        large = Driver(front_end, 0, 128, 0, 0)
+        front_end.rings.append(large)
         front_end.ask(Request.GET_VRING_BASE, state(0, 0))
-        front_end.must(Request.SET_VRING_NUM, state(0, 32))
-        front_end.must(Request.SET_VRING_ADDR, other.address())
-        assert front_end.do(Request.SET_VRING_KICK, struct.pack("=Q", 0), [other.kick_event]) == 1
+        front_end.must(Request.SET_VRING_NUM, state(0, 128))
+        front_end.must(Request.SET_VRING_ADDR, large.address())
+        assert front_end.do(Request.SET_VRING_KICK, struct.pack("=Q", 0), [large.kick_event]) == 1
         driver.set_up_again()
         assert driver.read(4, 512)[0] == 0
-        second = front_end.add_ring()  # the record has no part for it: it runs without
-        assert second.read(4, 512)[0] == 0
+        beyond = front_end.add_ring()  # the record has no part for it: it runs without
+        assert beyond.read(4, 512)[0] == 0
+    os.close(record.descriptors[0])
+
+
+def test_a_driver_may_choose_a_smaller_ring(clean: None, image: Image, tmp_path: Path) -> None:
+    """The record is made for the size that the device offers; heads beyond the ring's own are nonsense in it."""
+    path = str(tmp_path / "v")
+    with serving(image, path), FrontEnd(path) as front_end:
+        front_end.negotiate()
+        record = get_inflight(front_end, size=128)
+        front_end.must(Request.SET_INFLIGHT_FD, record.payload, record.descriptors)
+        front_end.share_memory()
+        driver = front_end.add_ring(32)
+        assert driver.read(4, 512) == (0, 513, image.read(2048, 512))
+        os.pwrite(record.descriptors[0], struct.pack("=QHHHH", 0, 1, 128, 0, 1), 0)
+        os.pwrite(record.descriptors[0], b"\1", 16 + 16 * 100)
+        begin_again(front_end, path, record, driver)
+        assert driver.read(5, 512) == (0, 513, image.read(5 * 512, 512))
     os.close(record.descriptors[0])
 
 

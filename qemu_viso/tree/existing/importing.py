@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qemu_viso.image import FileSlice, Literal
 from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS
 from qemu_viso.tree.existing.el_torito import has_grub_info, has_info_table, image_size, read_catalog
+from qemu_viso.tree.existing.hybrid import PLACE_OFFSET, Loader, read_system_area
 from qemu_viso.tree.existing.nodes import NodeMaker
 from qemu_viso.tree.existing.unify import unify
 from qemu_viso.tree.nodes import Directory, File, Namespace
@@ -22,6 +23,26 @@ if TYPE_CHECKING:
     from qemu_viso.tree.origin import Clock
 
 TRANS_TBL = "TRANS.TBL"
+X86 = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedDisk:
+    """The system area of an image that is a disk as well.
+
+    Attributes:
+        loader: whose boot code it has.
+        code: the boot code, without what it is told about places.
+        area: the whole of it, without the zeros at the end.
+        starts: the boot image for x86 that the boot code starts, if there is one.
+        partitions: the boot entries whose images are partitions.
+    """
+
+    loader: Loader
+    code: FileSlice
+    area: FileSlice
+    starts: File | None
+    partitions: tuple[BootEntry, ...]
 
 
 @dataclass(slots=True)
@@ -35,9 +56,8 @@ class Imported:
         full_rock_ridge: its Rock Ridge announces itself with an ER entry.
         entries: the boot entries.
         catalog: the file that shows the boot catalog where it has a name; None where there is no boot catalog.
-        system_area: the first 32 KiB, None where they are zeros.
-        places: which file was at which sector of the image, for those that firmware is told of.
-        sectors: of the whole image.
+        only_udf: how many names there are in UDF and in no other file system.
+        disk: what makes the image a disk as well; None where it is none.
         warnings: sentences about what could not be taken over.
     """
 
@@ -47,9 +67,8 @@ class Imported:
     full_rock_ridge: bool
     entries: list[BootEntry] = field(default_factory=list)
     catalog: File | None = None
-    system_area: bytes | None = None
-    places: dict[int, File] = field(default_factory=dict)
-    sectors: int = 0
+    only_udf: int = 0
+    disk: ImportedDisk | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -64,13 +83,16 @@ def import_image(image: ExistingImage, rules: AttributeRules, clock: Clock, *, e
     catalog = _claim_catalog(image, maker, rules) if el_torito else None
     root, namespaces = _trees(image, maker)
     rock_ridge = image.primary.rock_ridge if image.primary is not None else 0
-    imported = Imported(root, namespaces, _texts(image), rock_ridge == 2, sectors=-(-image.medium.size // SECTOR))
+    imported = Imported(root, namespaces, _texts(image), rock_ridge == 2)
     if catalog is not None and image.descriptors.boot_catalog is not None:
-        _import_boot(image, imported, maker, read_catalog(image.medium, image.descriptors.boot_catalog))
+        found = read_catalog(image.medium, image.descriptors.boot_catalog)
+        _import_boot(image, imported, maker, found)
         imported.catalog = catalog if imported.entries else None
-    if el_torito:
-        area = image.medium.peek(0, SYSTEM_AREA_SECTORS * SECTOR)
-        imported.system_area = area if any(area) else None
+        _import_disk(image, imported, found)
+    elif el_torito:
+        _import_disk(image, imported, [])
+    if image.udf is not None and image.primary is not None:
+        imported.only_udf = _only_udf(root)
     for system in (image.primary, image.joliet, image.udf):
         if system is not None:
             imported.warnings += system.warnings.take()
@@ -96,6 +118,22 @@ def _trees(image: ExistingImage, maker: NodeMaker) -> tuple[Directory, frozenset
         other = maker.tree(system, system.root, frozenset((namespace,)), bare=True)
         unify(root, other, namespace, base)
     return root, frozenset(namespace for namespace, _ in systems)
+
+
+def _only_udf(root: Directory) -> int:
+    """How many names there are in the UDF tree below a directory for which there is nothing in the primary tree."""
+    count = 0
+    stack = [root]
+    while stack:
+        directory = stack.pop()
+        primary = directory.nodes(Namespace.ISO)
+        known = {id(node) for node in primary.values()}
+        for name, node in directory.nodes(Namespace.UDF).items():
+            if name not in primary and id(node) not in known:
+                count += 1
+            elif isinstance(node, Directory):
+                stack.append(node)
+    return count
 
 
 def _texts(image: ExistingImage) -> dict[Namespace, dict[VolumeField, str]]:
@@ -133,7 +171,6 @@ def _import_boot(image: ExistingImage, imported: Imported, maker: NodeMaker, fou
             size = image_size(entry, starts, image.medium.size)
             data = image.medium.slice(entry.offset, size, "a boot image")
             file = by_offset[entry.offset] = maker.hidden(data)
-        imported.places[entry.offset // SECTOR] = file
         imported.entries.append(
             BootEntry(
                 platform=entry.platform,
@@ -149,3 +186,27 @@ def _import_boot(image: ExistingImage, imported: Imported, maker: NodeMaker, fou
                 grub_info=has_grub_info(image.medium, entry),
             )
         )
+
+
+def _import_disk(image: ExistingImage, imported: Imported, found: list[FoundEntry]) -> None:
+    """What makes the image a disk; the partitions themselves are made anew, because they lie elsewhere then."""
+    medium = image.medium
+    area = read_system_area(medium, [entry.offset for entry in found if entry.platform == X86])
+    if area is None:
+        return
+    partitions = tuple(
+        entry
+        for place, entry in zip(found, imported.entries, strict=True)
+        if place.offset in area.partitions and isinstance(entry.image, File) and entry.image.data.size
+    )
+    if area.is_apple:
+        imported.warnings.append(f"the Apple partition map of the image '{medium.name}' is left out")
+    used = len(medium.peek(0, SYSTEM_AREA_SECTORS * SECTOR).rstrip(b"\0"))
+    first = next((entry for entry in imported.entries if entry.platform == X86), None)
+    imported.disk = ImportedDisk(
+        area.loader,
+        medium.slice(0, PLACE_OFFSET, "the boot code"),
+        medium.slice(0, used, "the system area"),
+        first.image if first is not None and isinstance(first.image, File) else None,
+        partitions,
+    )

@@ -234,4 +234,6 @@ class Hierarchy:
                 parts.append(part)
         if not parts:
             return self.medium.slice(0, 0, "")
+        if before:
+            self._budget.data(sum(part.size for part in parts))
         return parts[0] if len(parts) == 1 else Joined(tuple(parts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from qemu_viso.errors import InputOutputError, RecipeError
+from qemu_viso.errors import InputOutputError, RecipeError, shown
 from qemu_viso.image import FileSlice, Joined
 from qemu_viso.sources.handles import Handle
 from qemu_viso.sources.host import HostFile
@@ -44,7 +44,7 @@ class Medium:
 
     def error(self, what: str, *, hint: str | None = None) -> RecipeError:
         """The sentence for something that is wrong in the image."""
-        return RecipeError(f"the image '{self.name}' cannot be read: {what}", hint=hint)
+        return RecipeError(f"the image '{self.name}' cannot be read: {shown(what)}", hint=hint)
 
     def slice(self, offset: int, size: int, what: str) -> FileSlice:
         """A part of the image, as a part of the host file; `what` is the thing that lies there.

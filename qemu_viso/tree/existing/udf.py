@@ -102,6 +102,7 @@ class Udf:
         )
 
     def _data(self, name: str, entry: FileEntry) -> FileSlice | Joined:
+        self._budget.data(entry.size)
         parts: list[FileSlice | Hole] = []
         for extent in self._volume.extents(entry):
             last = parts[-1] if parts else None

@@ -19,6 +19,8 @@ MAX_SEQUENCE_BYTES = 1 << 20
 MAX_POINTERS = 16
 MAX_EXTENTS = 2_000_000
 """Extents of all files together."""
+CONTINUATION_COST = 200
+"""How many extents a continuation of the descriptors counts for: about as many have room in it."""
 RECORDED, CONTINUED = 0, 3
 """Types of extents (4/14.14.1.1): data, and more descriptors; between them two kinds of zeros."""
 SHORT, LONG, EMBEDDED = 0, 1, 3
@@ -245,6 +247,7 @@ class UdfVolume:
                 raise self.medium.error("the allocation descriptors of a UDF file lead to nowhere")
             (length,) = struct.unpack_from("<I", head, 20)
             data = head[24 : 24 + length]
+            self._extents += CONTINUATION_COST
 
     @staticmethod
     def _descriptors(data: bytes, entry: FileEntry) -> Iterator[tuple[int, int, int]]:

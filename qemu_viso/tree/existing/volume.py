@@ -21,6 +21,8 @@ MAX_DIRECTORY_BYTES = 128 << 20
 MAX_TOTAL_BYTES = 512 << 20
 """Bytes of all directories that are read of one file system."""
 
+MAX_DATA_BYTES = 64 << 40
+"""Bytes of all files of one file system, each counted once for each of its names; an image has room for 8 TiB."""
 MAX_WARNINGS = 20
 
 FILE_MODE = stat.S_IFREG | 0o444
@@ -108,6 +110,7 @@ class Budget:
         self._medium = medium
         self._entries = 0
         self._bytes = 0
+        self._data = 0
 
     def directory(self, size: int) -> None:
         """Account for a directory of `size` bytes, before it is read.
@@ -126,6 +129,12 @@ class Budget:
         self._entries += count
         if self._entries > MAX_ENTRIES:
             raise self._too_much()
+
+    def data(self, size: int) -> None:
+        """Account for the bytes of a file; the errors of `directory`."""
+        self._data += size
+        if self._data > MAX_DATA_BYTES:
+            raise self._medium.error(f"its files are said to be longer than {MAX_DATA_BYTES} bytes together")
 
     def _too_much(self) -> RecipeError:
         return self._medium.error(
