@@ -3,6 +3,9 @@
 SETUP := scripts/setup
 TOX := .venv/bin/tox -q run
 
+# Two set-ups at a time would meet in .venv.
+.NOTPARALLEL:
+
 .PHONY: help demo test check vm-test vm-test-full bench clean
 
 help:
@@ -37,4 +40,4 @@ bench:
 	@$(TOX) -e bench
 
 clean:
-	rm -rf .venv .tox .cache dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tox .cache images/build dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

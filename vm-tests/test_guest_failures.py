@@ -69,6 +69,7 @@ def test_a_panic_ends_the_wait_at_once(linux_cloud: GuestBuild, tmp_path: Path, 
     assert time.monotonic() - began < LONG / 2
 
 
+@pytest.mark.full
 def test_a_medium_that_ends_too_early(linux_cloud: GuestBuild, image: Path) -> None:
     with image.open("r+b") as file:
         file.truncate(image.stat().st_size - 600_000)
@@ -84,6 +85,7 @@ def test_a_medium_that_never_answers(linux_cloud: GuestBuild, image: Path, tmp_p
     assert "waiting for QEMU to start" in text or "in time" in text
 
 
+@pytest.mark.full
 def test_a_medium_that_stops_answering(linux_cloud: GuestBuild, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is frozen while the guest reads: the deadline says where, and QEMU's wait for it is not ours."""
     assert Child.__init__.__kwdefaults__ is not None

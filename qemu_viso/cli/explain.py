@@ -20,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """A line for each stretch with one origin."""
-    from qemu_viso.cli.ls import printable
     from qemu_viso.errors import UsageError
     from qemu_viso.image.explain import explain
+    from qemu_viso.verify.report import printable
 
     number = "(0x[0-9a-fA-F]+|[0-9]+)"
     match = re.fullmatch(rf"{number}(?:\+{number})?", arguments.range)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qemu_viso.cli.common import add_json, add_recipe, open_recipe, print_json
+from qemu_viso.verify.report import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     width = max(map(len, content))
     for key, value in content.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-        print(f"{key.replace('_', ' '):<{width}}  {shown}")
+        print(f"{key.replace('_', ' '):<{width}}  {printable(str(shown))}")
     return 0
 
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from qemu_viso.cli.common import add_json, add_namespace, add_recipe, choose_namespace, open_recipe, print_json
+from qemu_viso.verify.report import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -60,10 +61,3 @@ def _line(path: str, entry: Expected) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(entry.mtime))
     arrow = "" if entry.target is None else f" -> {printable(entry.target)}"
     return f"{mode} {entry.uid:>5} {entry.gid:>5} {size:>12} {when} {printable(path)}{arrow}"
-
-
-def printable(text: str) -> str:
-    """A name as one line of a terminal may show it: control characters and undecodable bytes escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
-    )

@@ -105,6 +105,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return InternalError.status
 
 
+def _forget_output() -> None:
+    """What could not be written shall not be flushed once more when the interpreter ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
 def _arranged(words: list[str], name: str | None) -> list[str]:
     """The words as argparse understands them, where a command has words that it would take for something else."""
     arrange: Callable[[list[str]], list[str]] | None = getattr(load(name), "arrange", None) if name else None
@@ -112,13 +119,6 @@ def _arranged(words: list[str], name: str | None) -> list[str]:
         return words
     own = words.index(name) + 1
     return words[:own] + arrange(words[own:])
-
-
-def _forget_output() -> None:
-    """What could not be written shall not be flushed once more when the interpreter ends."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 def _check_encoding() -> None:

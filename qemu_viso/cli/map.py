@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """A line for each region: first byte, bytes, and what fills them."""
-    from qemu_viso.cli.ls import printable
     from qemu_viso.image.explain import describe
+    from qemu_viso.verify.report import printable
 
     image = open_recipe(arguments.spec).image
     if arguments.json:

@@ -55,11 +55,18 @@ def render(image: Image, path: str, progress: Callable[[int], None] | None = Non
             umask = os.umask(0)
             os.umask(umask)
             os.fchmod(descriptor, 0o666 & ~umask)
-        os.rename(temporary, path)
+        _name(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def _name(temporary: str, path: str) -> None:
+    try:
+        os.rename(temporary, path)
+    except OSError as error:
+        raise CannotCreateError(f"'{path}' cannot be made: {error.strerror}") from None
 
 
 def _refuse_special(path: str) -> None:

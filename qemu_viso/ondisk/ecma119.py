@@ -38,12 +38,16 @@ def both_32(value: int) -> bytes:
     return _BOTH_32.pack(value) + _BOTH_32_BIG.pack(value)
 
 
+def record_seconds(seconds: int) -> int:
+    """The nearest time that a directory record can tell: a byte counts the years from 1900 on (9.1.5)."""
+    return min(max(seconds, -2_208_988_800), 5_869_583_999)
+
+
 @lru_cache(maxsize=65536)
 def record_date(seconds: int) -> bytes:
-    """The seven bytes of 9.1.5, in UTC; years outside 1900 to 2155 become the nearest one that fits."""
-    at = time.gmtime(seconds)
-    year = min(max(at.tm_year - 1900, 0), 255)
-    return bytes((year, at.tm_mon, at.tm_mday, at.tm_hour, at.tm_min, min(at.tm_sec, 59), 0))
+    """The seven bytes of 9.1.5, in UTC, for the nearest time that they can tell."""
+    at = time.gmtime(record_seconds(seconds))
+    return bytes((at.tm_year - 1900, at.tm_mon, at.tm_mday, at.tm_hour, at.tm_min, min(at.tm_sec, 59), 0))
 
 
 def volume_date(time_ns: int) -> bytes:

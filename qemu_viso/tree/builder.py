@@ -75,7 +75,7 @@ class Builder:
     """The state that steps change: the tree, and the options in force."""
 
     def __init__(self, recipe: steps.Recipe, epoch_ns: int | None) -> None:
-        stem = os.path.splitext(os.path.basename(recipe.path))[0]
+        stem = os.path.splitext(os.path.basename(os.fsencode(recipe.path)))[0].decode(errors="replace")
         self._recipe = recipe
         self._epoch_ns = epoch_ns
         self.rules = AttributeRules()
@@ -275,7 +275,7 @@ class Builder:
                 pattern, _, weight = line.strip().rpartition(" ")
                 if not line.strip():
                     continue
-                if not pattern or not re.fullmatch("[+-]?[0-9]+", weight):
+                if not pattern or not re.fullmatch("[+-]?[0-9]{1,18}", weight):
                     raise RecipeError(f"'{line.strip()}' is not a path and a weight", place=Place(file.path, number, 1))
                 self.tree.weights.append((re.compile(fnmatch.translate(pattern.strip())), int(weight)))
 

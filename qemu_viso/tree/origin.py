@@ -32,6 +32,10 @@ class Origin(Protocol):
         """Where the bytes of the file `source` are, which is to be read now rather than put into the image."""
 
 
+EARLIEST_NS, LATEST_NS = -62_135_596_800 * 10**9, 253_402_300_799 * 10**9
+"""The years 1 to 9999: some file systems keep times that no calendar has, and no date on a medium can tell."""
+
+
 class Clock:
     """The times of sources.
 
@@ -43,13 +47,12 @@ class Clock:
     """
 
     def __init__(self, limit_ns: int | None) -> None:
-        self._limit_ns = limit_ns
+        self._limit_ns = LATEST_NS if limit_ns is None else limit_ns
         self.newest_ns = 0
 
     def clamped(self, mtime_ns: int) -> int:
         """A source's time as the image has it."""
-        if self._limit_ns is not None and mtime_ns > self._limit_ns:
-            mtime_ns = self._limit_ns
+        mtime_ns = min(max(mtime_ns, EARLIEST_NS), self._limit_ns)
         if mtime_ns > self.newest_ns:
             self.newest_ns = mtime_ns
         return mtime_ns
@@ -115,7 +118,7 @@ class HostOrigin:
                     pass
             if os.path.islink(path):
                 raise MissingInputError(
-                    f"the source '{source}' is a symbolic link to '{os.readlink(path)}', which cannot be reached"
+                    f"the source '{source}' is a symbolic link to '{_read_link(path)}', which cannot be reached"
                 ) from None
             raise open_error(path, error) from None
         except ValueError:
@@ -189,7 +192,7 @@ class HostOrigin:
                     below.append((HostDirectory(host, name, found.st_dev), child, (*above, identity)))
                 elif kind == stat.S_IFLNK:
                     if not self._options.ignore_links:
-                        target = os.readlink(f"{folder}/{name}")
+                        target = _read_link(f"{folder}/{name}")
                         nodes[name] = Link(target, rules.of(found), self._time(found.st_mtime_ns))
                 else:
                     self._warnings.append(f"the {_kind(found.st_mode)} '{folder}/{name}' is left out of the image")
@@ -202,11 +205,19 @@ class HostOrigin:
             return os.stat(path)
         except FileNotFoundError:
             raise MissingInputError(
-                f"the source '{path}' is a symbolic link to '{os.readlink(path)}', which does not exist",
+                f"the source '{path}' is a symbolic link to '{_read_link(path)}', which does not exist",
                 hint="without -f, links are kept as links",
             ) from None
         except OSError as error:
             raise InputOutputError(f"the link '{path}' cannot be followed: {error.strerror}") from None
+
+
+def _read_link(path: str) -> str:
+    """A link's target; it may be gone since it was seen."""
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        raise open_error(path, error) from None
 
 
 def _kind(mode: int) -> str:

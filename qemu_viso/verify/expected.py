@@ -17,6 +17,7 @@ from qemu_viso.layout.primary import Primary
 from qemu_viso.layout.udf_names import udf_names
 from qemu_viso.layout.volumes import fitted
 from qemu_viso.ondisk import udf
+from qemu_viso.ondisk.ecma119 import record_seconds
 from qemu_viso.ondisk.susp import NM_HEAD, nm
 from qemu_viso.sources.host import HostFile
 from qemu_viso.tree.nodes import Directory, File
@@ -129,15 +130,19 @@ def _expected(tree: Tree, node: Node, namespace: Namespace) -> Expected:
     if namespace in ("plain", "joliet"):
         mode, uid, gid = BARE_MODE, 0, 0
     mtime, fraction = divmod(tree.time_ns if node.mtime_ns is None else node.mtime_ns, 1_000_000_000)
-    fraction = fraction // 1000 * 1000 if namespace == "udf" else 0
+    if namespace == "udf":
+        fraction = fraction // 1000 * 1000
+    else:
+        mtime, fraction = record_seconds(mtime), 0
     if isinstance(node, Directory):
         return Expected("directory", None, mode, uid, gid, None, mtime, None, fraction)
     if isinstance(node, File):
         return Expected("file", node.data.size, mode, uid, gid, None, mtime, node.data, fraction)
     if namespace == "plain":  # a link's record without its Rock Ridge part is that of an empty file
         return Expected("file", 0, mode, uid, gid, None, mtime, Literal(b"", "link"))
-    target = shown_udf_target(node.target) if namespace == "udf" else shown_target(node.target)
-    return Expected("symlink", None, mode, uid, gid, target, mtime, None, fraction)
+    if namespace == "udf":  # udf_read_inode shows links with all permissions, whatever is on the medium
+        return Expected("symlink", None, 0o777, uid, gid, shown_udf_target(node.target), mtime, None, fraction)
+    return Expected("symlink", None, mode, uid, gid, shown_target(node.target), mtime, None, fraction)
 
 
 def shown_target(target: str) -> str:
@@ -167,7 +172,11 @@ def content_sha256(content: Content) -> str:
 
 
 def content_bytes(content: Content) -> Iterator[bytes]:
-    """What a file holds, in parts, read from its source; `StaleSourceError` when the source has changed."""
+    """What a file holds, in parts, read from its source.
+
+    Raises:
+        StaleSourceError: the source is no longer the one that was laid out.
+    """
     if isinstance(content, HostFile):
         yield from _file_bytes(content, 0, content.size)
     elif isinstance(content, FileSlice):

@@ -57,7 +57,9 @@ class Report:
     def table(self) -> str:
         """The differences, a line each, in columns."""
         rows = [
-            (difference.path or "(volume)", difference.field, difference.expected, difference.seen)
+            tuple(
+                map(printable, (difference.path or "(volume)", difference.field, difference.expected, difference.seen))
+            )
             for difference in self.differences[:SHOWN]
         ]
         if not rows:
@@ -91,3 +93,10 @@ class Report:
                 for difference in self.differences
             ],
         }
+
+
+def printable(text: str) -> str:
+    """A name as one line of a terminal may show it: control characters and undecodable bytes escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )

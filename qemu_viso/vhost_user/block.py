@@ -95,7 +95,7 @@ class BlockDevice:
             )
         header = chain.readable[0]
         if len(header) < _REQUEST.size:
-            header = memoryview(b"".join(_first(chain.readable, _REQUEST.size)))
+            header = memoryview(b"".join(_take(chain.readable[::-1], _REQUEST.size)))
         kind, _, sector = _REQUEST.unpack_from(header)
         data, status = _split_status(chain.writable)
         length = chain.writable_length - 1
@@ -148,17 +148,6 @@ class BlockDevice:
         return S_OK
 
 
-def _first(views: Sequence[memoryview], length: int) -> list[memoryview]:
-    """The first `length` bytes of `views`."""
-    taken = []
-    for view in views:
-        taken.append(view[:length])
-        length -= len(taken[-1])
-        if not length:
-            break
-    return taken
-
-
 def _split_status(writable: list[memoryview]) -> tuple[list[memoryview], memoryview]:
     """Everything but the last byte, and the last byte, wherever a driver's buffers end (2.7.4.2)."""
     last = writable[-1]
@@ -186,23 +175,22 @@ def read_into(image: Image, offset: int, length: int, buffers: list[memoryview])
     if len(pieces) == 1:
         _fill(pieces[0], buffers)
         return
-    rest = buffers
+    rest = buffers[::-1]
     for piece in pieces:
-        size = len(piece) if isinstance(piece, memoryview) else piece.length
-        part, rest = _divide(rest, size)
-        _fill(piece, part)
+        _fill(piece, _take(rest, len(piece) if isinstance(piece, memoryview) else piece.length))
 
 
-def _divide(buffers: list[memoryview], length: int) -> tuple[list[memoryview], list[memoryview]]:
-    """The first `length` bytes of `buffers`, and the others."""
-    for index, buffer in enumerate(buffers):
-        size = len(buffer)
-        if length < size:
-            return [*buffers[:index], buffer[:length]], [buffer[length:], *buffers[index + 1 :]]
-        length -= size
-        if not length:
-            return buffers[: index + 1], buffers[index + 1 :]
-    return buffers, []
+def _take(rest: list[memoryview], length: int) -> list[memoryview]:
+    """Take `length` bytes of buffers from `rest`, where the next one is the last."""
+    taken = []
+    while length:
+        buffer = rest.pop()
+        if len(buffer) > length:
+            rest.append(buffer[length:])
+            buffer = buffer[:length]
+        taken.append(buffer)
+        length -= len(buffer)
+    return taken
 
 
 def _fill(piece: memoryview | FilePiece, buffers: list[memoryview]) -> None:
@@ -217,7 +205,9 @@ def _fill(piece: memoryview | FilePiece, buffers: list[memoryview]) -> None:
         if not count:
             handle.verify()
             raise InputOutputError(f"the source '{handle.file.path}' ends {length} bytes too soon")
-        _, buffers = _divide(buffers, count)
+        rest = buffers[::-1]
+        _take(rest, count)
+        buffers = rest[::-1]
         offset += count
         length -= count
     handle.verify()

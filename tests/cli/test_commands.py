@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.cli import main
+from qemu_viso.cli.main import COMMANDS
 from tests.recipes import MARKER, write_files, write_recipe
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def test_usage() -> None:
     assert done.returncode == 2
     assert "scsi-cd" in done.stderr
     help_text = qemu_viso("--help").stdout
-    for command in main.COMMANDS:
+    for command in COMMANDS:
         assert command in help_text
         assert "usage: qemu-viso " + command in qemu_viso(command, "--help").stdout
 

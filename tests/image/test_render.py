@@ -95,3 +95,14 @@ def test_nothing_is_left_after_an_interruption(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         render(image, str(tmp_path / "out.iso"), interrupt)
     assert sorted(os.listdir(tmp_path)) == ["TEST.viso", "in"]
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "missing/out.iso"])
+def test_a_name_that_cannot_be(tmp_path: Path, name: str) -> None:
+    image = opened(tmp_path, "/a=a", files={"a": b"a"}).image
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(CannotCreateError, match="cannot be made"):
+        render(image, str(tmp_path / name))
+    with pytest.raises(CannotCreateError, match="'' cannot be made"):
+        render(image, "")
+    assert sorted(os.listdir(tmp_path)) == before

@@ -104,6 +104,20 @@ def test_names_labels_and_targets_count(tree: Tree) -> None:
     assert target.field == "target"
 
 
+def test_modes_of_links_count(tree: Tree) -> None:
+    (difference,) = compare(tree, changed(honest(tree, "rock"), "/link", mode=0o600))[1]
+    assert (difference.path, difference.field, difference.seen) == ("/link", "mode", "0600")
+
+
+def test_times_after_2038_wrap_on_old_kernels(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    os.utime(tmp_path / "a", (2_147_558_400, 2_147_558_400))
+    tree = opened(tmp_path, "--volume-id=X -R /a=a").tree
+    for seen, fields in ((2_147_558_400, []), (-2_147_408_896, []), (2_147_558_401, ["mtime"]), (0, ["mtime"])):
+        differences = compare(tree, changed(honest(tree, "rock"), "/a", mtime=seen))[1]
+        assert [difference.field for difference in differences] == fields
+
+
 def test_the_report_counts_and_shows(tree: Tree) -> None:
     view = honest(tree, "rock")
     wrong = changed(view, "/d/b", mode=0, uid=7)
@@ -126,6 +140,12 @@ def test_a_long_table_is_cut(tree: Tree) -> None:
     _, differences = compare(tree, GuestView("rock", "LABEL", {f"/{index}": _entry() for index in range(100)}))
     table = Report("r", "g", "b", "rock", 5, tuple(differences), 1.0).table()
     assert table.splitlines()[-1] == "… and 55 more"
+
+
+def test_a_table_has_a_line_for_each_difference(tree: Tree) -> None:
+    view = GuestView("rock", "LABEL", {**honest(tree, "rock").entries, "/new\nline\x1b[31m\udcff": _entry()})
+    report = Report("r", "g", "b", "rock", 5, tuple(compare(tree, view)[1]), 1.0)
+    assert report.table().splitlines()[1:] == ["/new\\nline\\x1b[31m\\udcff  name   absent    a file"]
 
 
 def _entry() -> Entry:
