@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from qemu_viso.cli.common import add_json, add_recipe, print_json
-from qemu_viso.cli.ls import printable
+from qemu_viso.verify.report import printable
 
 if TYPE_CHECKING:
     import argparse
