@@ -31,6 +31,7 @@ def open_viso(path: str) -> Opened:
         RecipeError, MissingInputError, AccessError, InputOutputError, ConfigurationError: with the place in the recipe
             where there is one.
     """
+    from qemu_viso.errors import Place, QemuVisoError
     from qemu_viso.layout import lay_out
     from qemu_viso.tree.builder import build_tree
     from qemu_viso.viso import read_recipe
@@ -38,7 +39,11 @@ def open_viso(path: str) -> Opened:
     with _no_garbage_collection():
         recipe = read_recipe(path)
         tree = build_tree(recipe)
-        return Opened(recipe, tree, lay_out(tree))
+        try:
+            return Opened(recipe, tree, lay_out(tree))
+        except QemuVisoError as error:
+            error.place = error.place or Place(path, 1, 1)  # what the layout finds wrong is the recipe as a whole
+            raise
 
 
 @contextmanager

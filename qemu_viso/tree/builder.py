@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from qemu_viso.errors import ConfigurationError, Place, QemuVisoError, RecipeError
+from qemu_viso.errors import ConfigurationError, MissingInputError, Place, QemuVisoError, RecipeError
 from qemu_viso.image import FileSlice, Literal
 from qemu_viso.tree import graft
 from qemu_viso.tree.attributes import AttributeRules
@@ -171,7 +171,13 @@ class Builder:
 
     def add_source(self, step: steps.AddSource) -> None:
         """Put a source into the tree, under each of its names."""
-        self.put(self._images.origin.node(step.source, self.rules), step.names, step.source, self._names)
+        try:
+            node = self._images.origin.node(step.source, self.rules)
+        except MissingInputError as error:
+            if step.source.startswith("#"):
+                error.hint = "a recipe has no comments; a response file (@FILE) may have them"
+            raise
+        self.put(node, step.names, step.source, self._names)
 
     def put(
         self,

@@ -54,7 +54,7 @@ def directories(
         RecipeError: something on the path is not a directory.
     """
     groups: list[Group] = [(root, namespaces)]
-    for name in path:
+    for depth, name in enumerate(path):
         step: list[Group] = []
         for directory, members in groups:
             missing: set[Namespace] = set()
@@ -66,7 +66,7 @@ def directories(
                     step.append((found[1], sharing))
                 else:
                     raise RecipeError(
-                        f"'{found[0]}' is not a directory, so '/{'/'.join(path)}' cannot be below it",
+                        f"'/{'/'.join(path[: depth + 1])}' is not a directory, so nothing can be below it",
                         hint="remove it first with ':remove:', or choose another name",
                     )
             if missing:
