@@ -264,16 +264,16 @@ def test_a_closed_terminal_ends_it(recipes: tuple[str, str], tmp_path: Path) -> 
     assert not (tmp_path / "socket").exists()
 
 
-@pytest.mark.parametrize("more", [(), ("--run", "sleep 1000")])
+@pytest.mark.parametrize("more", [(), ("--run", "echo ready; sleep 1000")])
 def test_it_ends_with_its_parent(recipes: tuple[str, str], tmp_path: Path, more: tuple[str, ...]) -> None:
     path, pid_file = tmp_path / "socket", tmp_path / "pid"
     words = (*COMMAND, recipes[0], "--socket", str(path), "--exit-with-parent", "--pid-file", str(pid_file), *more)
-    parent = 'coproc "$@"; until [ -e "$0" ]; do read -t 0.05 <> <(:); done; cat "$0"; read'
     with subprocess.Popen(
-        ["bash", "-c", parent, str(pid_file), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ["bash", "-c", '"$@" & read', "bash", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as shell:
         assert shell.stdout is not None
-        pid = int(shell.stdout.readline())
+        assert shell.stdout.readline()
+        pid = int(pid_file.read_text())
         descriptor = os.pidfd_open(pid)
         try:
             assert path.exists()
