@@ -149,10 +149,10 @@ def test_what_cannot_be(recipe: str, tmp_path: Path) -> None:
         done = qemu_viso("export", recipe, "--type", kind, "--direct")
         assert (done.returncode, done.stdout) == (2, "")
     assert qemu_viso("export", recipe).returncode == 2
-    for kind in KINDS:
-        need(kind[0])
+    for words in KINDS:
+        need(words[0])
         for wrong in (tmp_path / "no" / "x", tmp_path / "tmp"):
-            done = qemu_viso("export", recipe, "--type", *kind, "--path", str(wrong))
+            done = qemu_viso("export", recipe, "--type", *words, "--path", str(wrong))
             assert (done.returncode, done.stdout) == (73, ""), done.stderr
             assert str(wrong) in done.stderr
     assert os.listdir(tmp_path / "tmp") == []

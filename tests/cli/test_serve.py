@@ -320,5 +320,5 @@ def test_limits(recipes: tuple[str, str], tmp_path: Path) -> None:
                 client.connect(uri.partition("socket=")[2])
                 while client.recv(100):
                     pass
-    for words in (("--max-connections", "0"), ("--idle-limit", "-1"), ("--handshake-limit", "nan")):
-        assert qemu_viso("serve", recipes[0], *words, "--run", "true").returncode == 2
+    for wrong in (("--max-connections", "0"), ("--idle-limit", "-1"), ("--handshake-limit", "nan")):
+        assert qemu_viso("serve", recipes[0], *wrong, "--run", "true").returncode == 2
