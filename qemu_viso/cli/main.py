@@ -25,12 +25,13 @@ COMMANDS = {
     "delete": "delete a recipe, and the files of an unattended installation that it names",
     "doctor": "say what this host has, and what is missing",
     "explain": "say which structure or file a byte of a recipe's image comes from",
+    "export": "show a recipe's image as a vhost-user-blk device, over NBD, or as a file (FUSE)",
     "info": "open a recipe and show identifiers, namespaces, size and counts",
     "ls": "list what is in a recipe's image",
     "map": "list the regions of a recipe's image",
     "new": "write a recipe",
     "render": "write a recipe's image to a file",
-    "serve": "serve a recipe's image over NBD",
+    "serve": "serve recipes' images over NBD",
     "verify": "boot a guest and compare what it sees with what the recipe promises",
 }
 

@@ -32,6 +32,7 @@ PACKAGES = {
     "apt-get": "apt",
     "apt-cache": "apt",
     "dpkg-deb": "dpkg",
+    "fusermount3": "fuse3",
     "nbdkit": "nbdkit",
     "qemu-storage-daemon": "qemu-system-common",
     "qemu-system-aarch64": "qemu-system-arm",
@@ -101,14 +102,23 @@ class Child:
         hand_down: sockets that the child inherits under their descriptor numbers. They are closed here once the
             child has them, so that the child's death is their end.
         grace: seconds between SIGTERM and SIGKILL.
+        orphan: what it gets when we die without ending it. SIGTERM is for a program that has something to undo.
     """
 
-    def __init__(self, argv: Sequence[str], *, hand_down: Sequence[socket.socket] = (), grace: float = GRACE) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        hand_down: Sequence[socket.socket] = (),
+        grace: float = GRACE,
+        orphan: signal.Signals = signal.SIGKILL,
+    ) -> None:
         self.argv = tuple(argv)
         self.name = os.path.basename(self.argv[0])
         self.ignored_sigterm = False
         self._hand_down = hand_down
         self._grace = grace
+        self._orphan = orphan
         self._output = Tail(OUTPUT_LIMIT)
 
     async def __aenter__(self) -> Self:
@@ -133,7 +143,18 @@ class Child:
         guarded = f'[ $PPID = {os.getpid()} ] && exec "$@"'
         try:
             return subprocess.Popen(
-                [setpriv, "--pdeathsig", "KILL", "--", "/bin/sh", "-c", guarded, "sh", program, *self.argv[1:]],
+                [
+                    setpriv,
+                    "--pdeathsig",
+                    self._orphan.name.removeprefix("SIG"),
+                    "--",
+                    "/bin/sh",
+                    "-c",
+                    guarded,
+                    "sh",
+                    program,
+                    *self.argv[1:],
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import tempfile
 from contextlib import AsyncExitStack
@@ -48,14 +49,16 @@ def listen(path: str) -> socket.socket:
 class StorageDaemon:
     """A qemu-storage-daemon that has opened a medium and exports it, inside `async with`.
 
-    Its sockets are bound and listened on here and handed down (by number on its command line: QEMU 7.2's daemon takes
-    no descriptors over QMP); they are gone when the block ends. All exports are read-only.
+    Its sockets are bound and listened on here, unless they are given, and handed down (by number on its command line:
+    QEMU 7.2's daemon takes no descriptors over QMP); they are gone when the block ends. All exports are read-only.
 
     Args:
         medium: what it opens: the bridge's NBD socket, or a file.
         exports: `vhost-user`, `nbd` or both.
         start_by: by when it must answer; 30 seconds if not given.
         reconnect: seconds for which a lost NBD server is awaited before reads fail.
+        sockets: Unix sockets that listen already, by the export that is to have them. They are closed here; their
+            paths remain the caller's to remove.
     """
 
     def __init__(
@@ -65,10 +68,12 @@ class StorageDaemon:
         start_by: Deadline | None = None,
         *,
         reconnect: int = 0,
+        sockets: Mapping[str, socket.socket] | None = None,
     ) -> None:
         self._node = BlockNode(MEDIUM_NODE, medium, reconnect)
         self._exports = exports
         self._start_by = start_by
+        self._sockets = sockets or {}
 
     async def __aenter__(self) -> Self:
         self._trouble = Trouble(self._complete)
@@ -88,23 +93,30 @@ class StorageDaemon:
         argv += ["--blockdev", json.dumps(self._node.options())]
         hand_down = [self._stack.enter_context(theirs)]
         if "vhost-user" in self._exports:
-            self._vhost_user = VhostUserMedium(os.path.join(folder, "vhost-user-blk"))
-            hand_down.append(self._stack.enter_context(listen(self._vhost_user.path)))
+            hand_down.append(self._socket("vhost-user", os.path.join(folder, "vhost-user-blk")))
+            self._vhost_user = VhostUserMedium(hand_down[-1].getsockname())
             export = f"type=vhost-user-blk,id=vhost,node-name={MEDIUM_NODE}"
             argv += ["--export", f"{export},addr.type=fd,addr.str={hand_down[-1].fileno()}"]
         if "nbd" in self._exports:
-            self._nbd = NbdMedium(os.path.join(folder, "nbd"))
-            hand_down.append(self._stack.enter_context(listen(self._nbd.path)))
+            hand_down.append(self._socket("nbd", os.path.join(folder, "nbd")))
+            self._nbd = NbdMedium(hand_down[-1].getsockname())
             argv += ["--nbd-server", f"addr.type=fd,addr.str={hand_down[-1].fileno()}"]
             argv += ["--export", json.dumps({"type": "nbd", "id": "nbd", "node-name": MEDIUM_NODE, "name": ""})]
         self.monitor = Monitor(PROGRAM)
         self._stack.push_async_callback(self.monitor.close)
-        self.child = await self._stack.enter_async_context(Child(argv, hand_down=hand_down))
+        # It has to unmount what it shows over FUSE, or a file is left that nobody can read.
+        child = Child(argv, hand_down=hand_down, orphan=signal.SIGTERM)
+        self.child = await self._stack.enter_async_context(child)
         watch = asyncio.create_task(self._watch_exit())
         self._stack.callback(watch.cancel)
         # The monitor answers when all that the command line asks for is done.
         work = self.monitor.connect(ours, deadline)
         await self._trouble.attend(work, deadline, f"waiting for {PROGRAM} to start")
+
+    def _socket(self, export: str, path: str) -> socket.socket:
+        """The one that was given for the export, or one of our own."""
+        given = self._sockets.get(export)
+        return self._stack.enter_context(listen(path) if given is None else given)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -113,6 +125,10 @@ class StorageDaemon:
 
     async def _watch_exit(self) -> None:
         self._trouble.report(f"{PROGRAM} {describe_status(await self.child.wait())}")
+
+    async def ended(self) -> GuestError:
+        """Wait until the daemon has ended of itself; why it did."""
+        return self._complete(f"{PROGRAM} {describe_status(await self.child.wait())}")
 
     def _complete(self, sentence: str) -> GuestError:
         return evidence(sentence, [(f"{PROGRAM} said", self.child.output)])

@@ -68,8 +68,9 @@ class Listener:
         mine, self._identity = self._identity, None
         if self.path is not None and mine is not None and mine == _identity(self.path):
             os.unlink(self.path)
-            if self._folder is not None:
-                os.rmdir(self._folder)
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            os.rmdir(folder)  # also when whoever was given the socket has removed the path, as QEMU does
 
     def __enter__(self) -> Self:
         return self

@@ -95,7 +95,7 @@ def test_serve_ends_with_the_status_of_its_command(recipe: str) -> None:
     assert qemu_viso("serve", recipe, "--run", "kill -9 $$").returncode == 128 + 9
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @NEEDS_LIBNBD
 def test_serve_prints_one_uri_and_removes_its_socket(recipe: str, tmp_path: Path, number: signal.Signals) -> None:
     path = tmp_path / "socket"
