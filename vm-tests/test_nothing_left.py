@@ -77,3 +77,23 @@ def test_a_guest_that_never_answers(tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert marked(mark) == []
     assert os.listdir(tmp_path) == []
+
+
+def test_time_that_is_too_short_for_anything(tmp_path: Path) -> None:
+    mark = str(uuid.uuid4())
+    with start(tmp_path, mark, "verify", "--timeout", "0.001", str(DEMO)) as child:
+        assert child.stderr is not None
+        said = child.stderr.read()
+        assert child.wait(60) == 74
+    assert "time ran out" in said
+    assert "Traceback" not in said
+    assert marked(mark) == []
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_namespace_that_the_image_lacks_is_told_without_a_machine(tmp_path: Path) -> None:
+    with start(tmp_path, "", "verify", "--namespace", "udf", str(DEMO)) as child:
+        assert child.stderr is not None
+        said = child.stderr.read()
+        assert child.wait(60) == 2
+    assert "the image has no udf namespace" in said

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Recipe."""
+    """Recipe, and how far to look."""
     add_recipe(parser)
+    parser.add_argument(
+        "--probe", action="store_true", help="look only at the first 1,023 bytes of the recipe, and at no source"
+    )
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Open, lay out, show."""
-    opened = open_recipe(arguments.spec)
-    content = describe(opened)
+    """Open, lay out, show; or only probe."""
+    content = describe_probe(arguments.spec) if arguments.probe else describe(open_recipe(arguments.spec))
     if arguments.json:
         print_json(content)
         return 0
@@ -31,6 +33,19 @@ def run(arguments: argparse.Namespace) -> int:
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         print(f"{key.replace('_', ' '):<{width}}  {printable(str(shown))}")
     return 0
+
+
+def describe_probe(path: str) -> dict[str, object]:
+    """What `info --probe` shows: what VirtualBox's probe of a file finds."""
+    from qemu_viso.viso import probe
+
+    found = probe(path)
+    return {
+        "recipe": found.path,
+        "uuid": str(found.uuid),
+        "quoting": found.quoting.value,
+        "recipe_bytes": found.size,
+    }
 
 
 def describe(opened: Opened) -> dict[str, object]:

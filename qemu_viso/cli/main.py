@@ -16,17 +16,19 @@ from qemu_viso.cli.signals import end_by_unwinding
 from qemu_viso.errors import ConfigurationError, InputOutputError, InternalError, QemuVisoError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 COMMANDS = {
     "boot": "boot a machine from a recipe's image, with its console here",
     "cat": "write a file out of a recipe's image to stdout",
     "check": "say whether a recipe can be opened, and what an image cannot hold",
+    "delete": "delete a recipe, and the files of an unattended installation that it names",
     "doctor": "say what this host has, and what is missing",
     "explain": "say which structure or file a byte of a recipe's image comes from",
     "info": "open a recipe and show identifiers, namespaces, size and counts",
     "ls": "list what is in a recipe's image",
     "map": "list the regions of a recipe's image",
+    "new": "write a recipe",
     "render": "write a recipe's image to a file",
     "serve": "serve a recipe's image over NBD",
     "verify": "boot a guest and compare what it sees with what the recipe promises",
@@ -70,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status, as in the table of `qemu_viso.errors`."""
     words = list(sys.argv[1:] if argv is None else argv)
     name = next((word for word in words if word in COMMANDS), None)
-    arguments = parser(name).parse_args(words)
+    arguments = parser(name).parse_args(_arranged(words, name))
     end_by_unwinding()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
@@ -108,6 +110,15 @@ def _forget_output() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
+
+
+def _arranged(words: list[str], name: str | None) -> list[str]:
+    """The words as argparse understands them, where a command has words that it would take for something else."""
+    arrange: Callable[[list[str]], list[str]] | None = getattr(load(name), "arrange", None) if name else None
+    if name is None or arrange is None:
+        return words
+    own = words.index(name) + 1
+    return words[:own] + arrange(words[own:])
 
 
 def _check_encoding() -> None:

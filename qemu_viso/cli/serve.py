@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qemu_viso.cli import signals
 from qemu_viso.cli.common import add_recipe, open_recipe, set_up_logging
+from qemu_viso.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     set_up_logging()
     from qemu_viso.nbd import Server, listen_unix
 
+    if arguments.socket == "":
+        raise UsageError("--socket needs a path", hint="leave it out for a private socket")
     image = open_recipe(arguments.spec).image
     listener = listen_unix(arguments.socket)
     with Server({image.name: image}, listener) as server:

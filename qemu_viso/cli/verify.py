@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how the guest mounts it; may be given again (default: each that image and guest have)",
     )
     parser.add_argument(
-        "--timeout", type=float, default=120.0, metavar="SECONDS", help="for each recipe (default: %(default)g)"
+        "--timeout", type=_seconds, default=120.0, metavar="SECONDS", help="for each recipe (default: %(default)g)"
     )
     parser.add_argument(
         "--boot-medium",
@@ -41,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let the firmware boot the medium, which must hold the guest's kernel, instead of loading the kernel",
     )
     add_json(parser)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value > 0:  # nan neither
+        raise ValueError
+    return value
 
 
 def run(arguments: argparse.Namespace) -> int:

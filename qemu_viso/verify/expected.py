@@ -72,17 +72,22 @@ def namespaces(tree: Tree) -> tuple[Namespace, ...]:
     return tuple(found)
 
 
+def require(tree: Tree, namespace: Namespace) -> None:
+    """Raise `UsageError` unless the image has the namespace."""
+    if namespace not in namespaces(tree):
+        raise UsageError(
+            f"the image has no {namespace} namespace, so no guest can see it",
+            hint=f"it has {', '.join(namespaces(tree))}",
+        )
+
+
 def expected_view(tree: Tree, namespace: Namespace) -> dict[str, Expected]:
     """Every path, the root included, that Linux must show of a laid out tree.
 
     Raises:
         UsageError: the image has no such namespace.
     """
-    if namespace not in namespaces(tree):
-        raise UsageError(
-            f"the image has no {namespace} namespace, so no guest can see it",
-            hint=f"it has {', '.join(namespaces(tree))}",
-        )
+    require(tree, namespace)
     view = {"/": _expected(tree, tree.root, namespace)}
     stack: list[tuple[str, Directory]] = [("", tree.root)]
     while stack:
@@ -172,7 +177,11 @@ def content_sha256(content: Content) -> str:
 
 
 def content_bytes(content: Content) -> Iterator[bytes]:
-    """What a file holds, in parts, read from its source; `StaleSourceError` when the source has changed."""
+    """What a file holds, in parts, read from its source.
+
+    Raises:
+        StaleSourceError: the source is no longer the one that was laid out.
+    """
     if isinstance(content, HostFile):
         yield from _file_bytes(content, 0, content.size)
     elif isinstance(content, FileSlice):

@@ -11,6 +11,7 @@ from qemu_viso.nbd.uri import UnixAddress
 from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.devices import BUSES, NbdMedium
 from qemu_viso.verify.diff import compare
+from qemu_viso.verify.expected import require
 from qemu_viso.verify.report import Report
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ async def verify(
         UsageError: the image has no such namespace.
         StaleSourceError: a source changed meanwhile.
     """
+    for namespace in namespaces:
+        require(opened.tree, namespace)
     started = time.monotonic()
     listener = listen_unix()
     assert isinstance(listener.address, UnixAddress)

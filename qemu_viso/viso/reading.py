@@ -63,13 +63,24 @@ def read_recipe(path: str, load: Load | None = None) -> Recipe:
         RecipeError: what is wrong with the text, with its place.
         MissingInputError, AccessError, InputOutputError: a file cannot be read.
     """
+    return parse_recipe(read_data(path), path, load or beside(path))
+
+
+def read_data(path: str) -> bytes:
+    """The whole of a recipe, which is not looked at.
+
+    Raises:
+        RecipeError: it has more than 32 MiB.
+        MissingInputError, AccessError, InputOutputError: it cannot be read.
+    """
     data, size = _read(path, RECIPE_LIMIT + 1)
     if size > RECIPE_LIMIT or len(data) > RECIPE_LIMIT:
         raise too_large(path, max(size, len(data)))
-    return parse_recipe(data, path, load or _beside(path))
+    return data
 
 
-def _beside(path: str) -> Load:
+def beside(path: str) -> Load:
+    """Gives response files whose names are relative to the directory that `path` is in."""
     directory = os.path.dirname(path)
 
     def load(name: str) -> bytes:

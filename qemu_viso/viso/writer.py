@@ -23,7 +23,7 @@ S = TypeVar("S", bound=r.Step)
 Words = tuple[str, ...]
 Names = tuple[str | None, ...]
 
-_MARKERS = {
+MARKERS = {
     r.Quoting.BOURNE: "--iprt-iso-maker-file-marker-bourne-sh",
     r.Quoting.MS_CRT: "--iprt-iso-maker-file-marker-ms-crt",
 }
@@ -38,7 +38,7 @@ def write_recipe(steps: Iterable[r.Step], uuid: UUID, *, quoting: r.Quoting = r.
         RecipeError: a step that the language cannot express, such as a name with `=` in it.
     """
     steps = tuple(steps)
-    lines = [f"{_MARKERS[quoting]} {uuid}"]
+    lines = [f"{MARKERS[quoting]} {uuid}"]
     lines += (" ".join(quote(word, quoting) for word in _words(step)) for step in steps)
     text = "\n".join(lines) + "\n"
     _check(text, steps)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.cli import main
+from qemu_viso.cli.main import COMMANDS
 from tests.recipes import MARKER, write_files, write_recipe
 
 if TYPE_CHECKING:
@@ -225,14 +226,19 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
 
 
 def test_usage() -> None:
+    assert qemu_viso("serve", "x.viso", "--socket", "").returncode == 2
     assert qemu_viso().returncode == 2
     assert qemu_viso("nonsense").returncode == 2
     assert qemu_viso("render", "x.viso").returncode == 2
+    for seconds in ("0", "-1", "nan", "soon"):
+        done = qemu_viso("verify", f"--timeout={seconds}", "x.viso")
+        assert done.returncode == 2
+        assert f"'{seconds}'" in done.stderr
     done = qemu_viso("verify", "--bus", "nonsense", "x.viso")
     assert done.returncode == 2
     assert "scsi-cd" in done.stderr
     help_text = qemu_viso("--help").stdout
-    for command in ("boot", "check", "doctor", "info", "ls", "render", "serve", "verify"):
+    for command in COMMANDS:
         assert command in help_text
         assert "usage: qemu-viso " + command in qemu_viso(command, "--help").stdout
 

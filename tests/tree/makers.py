@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.judges.compare import difference, view_of
 from tests.judges.reader.image import Image, inspect
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from qemu_viso.opening import Opened
@@ -79,6 +81,39 @@ def difficult_tree(folder: Path) -> Path:
         os.utime(path, (TIME, TIME), follow_symlinks=False)
     os.utime(folder / "readme.txt", (TIME + 12345, TIME + 12345))
     return folder
+
+
+def both(value: int) -> bytes:
+    """A number in both byte orders."""
+    return struct.pack("<I", value) + struct.pack(">I", value)
+
+
+def record(identifier: bytes, extent: int, length: int, flags: int, use: bytes = b"") -> bytes:
+    """A directory record."""
+    name = bytes((len(identifier),)) + identifier + bytes(~len(identifier) & 1)
+    size = 32 + len(name) + len(use) + len(use) % 2
+    head = struct.pack("<BB", size, 0) + both(extent) + both(length) + bytes((120, 1, 1, 0, 0, 0, 0, flags, 0, 0))
+    return (head + b"\1\0\0\1" + name + use).ljust(size, b"\0")
+
+
+def handmade(
+    path: Path, directories: Mapping[int, Sequence[tuple[Any, ...]]], *, sectors: int = 400, rock: bool = False
+) -> Path:
+    """An image as no writer makes it: the records of each directory by its sector; the root's is 20."""
+    sp = b"SP\7\1\xbe\xef\0" if rock else b""
+    root = record(b"\0", 20, 2048, 2)
+    descriptor = b"\1CD001\1\0" + b" " * 32 + b"HANDMADE".ljust(32) + bytes(8) + both(sectors) + bytes(32)
+    descriptor += b"\1\0\0\1" * 2 + b"\0\x08\x08\0" + both(10) + bytes(16) + root
+    with open(path, "wb") as file:
+        file.truncate(sectors * 2048)
+        for sector, data in ((16, descriptor), (17, b"\xffCD001\1")):
+            file.seek(sector * 2048)
+            file.write(data)
+        for sector, records in directories.items():
+            own = record(b"\0", sector, 2048, 2, sp if sector == 20 else b"")
+            file.seek(sector * 2048)
+            file.write(own + record(b"\1", 20, 2048, 2) + b"".join(record(*fields) for fields in records))
+    return path
 
 
 def seen(opened: Opened) -> Image:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +15,7 @@ from qemu_viso.viso.recipe import VolumeField
 from tests.judges.compare import difference
 from tests.judges.reader.image import opened as opened_image
 from tests.recipes import opened
-from tests.tree.makers import DEEP, assert_same, difficult_tree, genisoimage, seen, view, xorrisofs
+from tests.tree.makers import DEEP, assert_same, both, difficult_tree, genisoimage, handmade, seen, view, xorrisofs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,13 +213,9 @@ def test_hard_links_stay_one_file(tmp_path: Path) -> None:
 
 
 def test_a_file_of_more_than_four_gibibytes(tmp_path: Path) -> None:
-    big = tmp_path / "big"
-    with open(big, "wb") as file:
-        for offset, text in ((0, b"begin"), (4 << 30, b"middle"), ((5 << 30) - 3, b"end")):
-            file.seek(offset)
-            file.write(text)
-    image = tmp_path / "b.iso"
-    _sparse_multi_extent_image(image, 5 << 30)
+    first = 0xFFFFF800
+    extents = [(b"BIG.;1", 24, first, 0x80), (b"BIG.;1", 24 + first // 2048, (5 << 30) - first, 0)]
+    handmade(tmp_path / "b.iso", {20: extents}, sectors=24 + (5 << 30) // 2048)
 
     found = opened(tmp_path, "--import-iso b.iso")
 
@@ -231,33 +226,6 @@ def test_a_file_of_more_than_four_gibibytes(tmp_path: Path) -> None:
     rock = seen(found).rock
     assert rock is not None
     assert rock.tree["/BIG."].size == 5 << 30
-
-
-def _sparse_multi_extent_image(path: Path, size: int) -> None:
-    """An image with one file of several extents; its data are holes, so that it takes no space."""
-    first = 0xFFFFF800
-
-    def both(value: int) -> bytes:
-        return struct.pack("<I", value) + struct.pack(">I", value)
-
-    def record(identifier: bytes, extent: int, length: int, flags: int) -> bytes:
-        size = 34 + len(identifier) - len(identifier) % 2
-        head = struct.pack("<BB", size, 0) + both(extent) + both(length) + bytes((120, 1, 1, 0, 0, 0, 0))
-        return (head + bytes((flags, 0, 0)) + b"\1\0\0\1" + bytes((len(identifier),)) + identifier).ljust(size, b"\0")
-
-    root = record(b"\0", 20, 2048, 2)
-    descriptor = b"\1CD001\1\0" + b" " * 32 + b"MULTI".ljust(32) + bytes(8) + both(30) + bytes(32) + b"\1\0\0\1" * 2
-    descriptor += b"\0\x08\x08\0" + both(10) + bytes(16) + root
-    with open(path, "wb") as file:
-        file.truncate(24 * 2048 + size)
-        file.seek(16 * 2048)
-        file.write(descriptor)
-        file.seek(17 * 2048)
-        file.write(b"\xffCD001\1")
-        file.seek(20 * 2048)
-        file.write(root + record(b"\1", 20, 2048, 2))
-        file.write(record(b"BIG.;1", 24, first, 0x80))
-        file.write(record(b"BIG.;1", 24 + first // 2048, size - first, 0))
 
 
 def test_missing_and_cut_images(images: dict[str, Path], tmp_path: Path) -> None:
@@ -307,3 +275,84 @@ def test_a_target_with_an_empty_component(tmp_path: Path) -> None:
 
     assert isinstance(link, Link)
     assert link.target == "a//b"
+
+
+def test_a_file_in_pieces_that_lie_apart(tmp_path: Path) -> None:
+    """What lies between the pieces belongs to another file."""
+    extents = [(b"A.;1", 25, 2048, 0x80), (b"A.;1", 27, 100, 0), (b"B.;1", 26, 2048, 0)]
+    path = handmade(tmp_path / "p.iso", {20: extents}, sectors=30)
+    data = bytearray(path.read_bytes())
+    for sector in (25, 26, 27):
+        data[sector * 2048 : (sector + 1) * 2048] = bytes((sector,)) * 2048
+    path.write_bytes(data)
+
+    found = opened(tmp_path, "--import-iso p.iso")
+    nodes = found.tree.root.nodes(Namespace.ISO)
+
+    assert isinstance(nodes["A."], File)
+    assert found.image.read(nodes["A."].extent * 2048, 2148) == bytes((25,)) * 2048 + bytes((27,)) * 100
+    assert isinstance(nodes["B."], File)
+    assert found.image.read(nodes["B."].extent * 2048, 2048) == bytes((26,)) * 2048
+
+
+def test_a_directory_inside_itself(tmp_path: Path) -> None:
+    handmade(tmp_path / "l.iso", {20: [(b"D", 21, 2048, 2)], 21: [(b"E", 22, 2048, 2)], 22: [(b"F", 21, 2048, 2)]})
+
+    with pytest.raises(RecipeError, match="the directory '/D/E/F' holds itself"):
+        opened(tmp_path, "--import-iso l.iso")
+
+
+def test_directories_that_unfold_without_end(tmp_path: Path) -> None:
+    """Each of forty directories holds the next one twice: a million million paths."""
+    chain = {20 + n: [(b"A", 21 + n, 2048, 2), (b"B", 21 + n, 2048, 2)] for n in range(40)}
+    handmade(tmp_path / "b.iso", chain)
+
+    for line in ("--import-iso b.iso", "--push-iso b.iso /=/"):
+        with pytest.raises(RecipeError, match="listed again and again"):
+            opened(tmp_path, line)
+
+
+def test_a_directory_under_two_names(tmp_path: Path) -> None:
+    handmade(tmp_path / "t.iso", {20: [(b"A", 21, 2048, 2), (b"B", 21, 2048, 2)], 21: [(b"X.;1", 0, 0, 0)]})
+
+    rock = seen(opened(tmp_path, "--import-iso t.iso")).rock
+
+    assert set(view(rock)) == {"/", "/A", "/B", "/A/X.", "/B/X."}
+
+
+def test_directories_that_are_too_deep_or_too_long(tmp_path: Path) -> None:
+    handmade(tmp_path / "d.iso", {20 + n: [(b"D", 21 + n, 2048, 2)] for n in range(300)})
+    with pytest.raises(RecipeError, match="more than 255 levels deep"):
+        opened(tmp_path, "--import-iso d.iso")
+    handmade(tmp_path / "l.iso", {20: [(b"D", 21, 0xFFFFFFFF, 2)]})
+    with pytest.raises(RecipeError, match="longer than the 134217728 supported"):
+        opened(tmp_path, "--import-iso l.iso")
+
+
+def test_rock_ridge_entries_without_end(tmp_path: Path) -> None:
+    """The continuation area leads to itself."""
+    again = b"CE\x1c\x01" + both(30) + both(0) + both(28)
+    path = handmade(tmp_path / "c.iso", {20: [(b"X.;1", 0, 0, 0, again)]}, sectors=40, rock=True)
+    with open(path, "r+b") as file:
+        file.seek(30 * 2048)
+        file.write(again)
+
+    with pytest.raises(RecipeError, match="go on and on"):
+        opened(tmp_path, "--import-iso c.iso")
+
+
+def test_names_that_are_none(tmp_path: Path) -> None:
+    def named(name: bytes) -> bytes:
+        return b"NM" + bytes((5 + len(name), 1, 0)) + name + b"PX\x24\x01" + both(0o100644) + both(1) + both(0) * 2
+
+    records = [
+        (b"A.;1", 0, 0, 0, named(b"a/b")),
+        (b"B.;1", 0, 0, 0, named(b"..")),
+        (b"C.;1", 0, 0, 0, named(b"fine\n")),
+    ]
+    handmade(tmp_path / "n.iso", {20: [*records, (b"D.;1", 0, 0, 0, named(b"fine\n"))]}, rock=True)
+
+    tree = opened(tmp_path, "--import-iso n.iso").tree
+
+    assert set(tree.root.nodes(Namespace.ISO)) == {"a_b", "__", "fine\n"}
+    assert len(tree.warnings) == 3

@@ -132,3 +132,21 @@ def test_the_recipes_other_files_are_the_hosts(image: Path, tmp_path: Path) -> N
     found = opened(tmp_path, f"--push-iso={image} -G area /x=readme.txt")
 
     assert found.image.read(0, 4) == b"area"
+
+
+def test_many_sources_out_of_one_image(tmp_path: Path) -> None:
+    (tmp_path / "in" / "d").mkdir(parents=True)
+    names = [f"file{number}" for number in range(300)]
+    for name in names:
+        (tmp_path / "in" / "d" / name).write_text(name)
+    xorrisofs(tmp_path / "m.iso", "-R", "-no-pad", tmp_path / "in")
+
+    found = rock_names(tmp_path, "--push-iso m.iso", *(f"/{name}=d/{name.upper()}" for name in names), "/all=/")
+
+    assert found >= {f"/{name}" for name in names} | {f"/all/d/{name}" for name in names}
+
+
+def test_one_image_is_walked_many_times(image: Path, tmp_path: Path) -> None:
+    found = rock_names(tmp_path, f"--push-iso={image}", *(f"/copy{number}=/" for number in range(30)))
+
+    assert {f"/copy{number}/readme.txt" for number in range(30)} <= found

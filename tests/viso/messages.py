@@ -18,6 +18,7 @@ from qemu_viso.viso import parse, parse_recipe, reading
 from qemu_viso.viso import recipe as r
 from qemu_viso.viso.quote import quote
 from qemu_viso.viso.specs import BadValueError
+from qemu_viso.viso.unattended import unattended_files
 from qemu_viso.viso.writer import write_recipe
 from tests.viso.recipes import BOURNE, UUID_TEXT
 from tests.viso.strategies import NOWHERE
@@ -148,6 +149,7 @@ def messages() -> Iterator[tuple[str, str]]:
     for title, step in STEPS.items():
         yield f"writing {title}", of(lambda step=step: write_recipe([step], UUID(UUID_TEXT)))
     yield "writing a NUL", of(lambda: quote("a\0b", r.Quoting.BOURNE))
+    yield "deleting what a text with a NUL names", of(lambda: unattended_files((BOURNE + "\0").encode(), "a.viso"))
 
 
 def of(call: object) -> str:

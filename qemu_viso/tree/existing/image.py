@@ -12,7 +12,10 @@ from qemu_viso.tree.existing.udf import Udf
 
 if TYPE_CHECKING:
     from qemu_viso.tree.existing.medium import Medium
-    from qemu_viso.tree.existing.volume import FileSystem, Found
+    from qemu_viso.tree.existing.volume import FileSystem, Found, Location
+
+REMEMBERED = 64
+"""Directories that are remembered for look-ups."""
 
 
 class ExistingImage:
@@ -64,36 +67,55 @@ class ExistingImage:
         return best
 
 
-def look_up(system: FileSystem, path: str) -> Found:
-    """What a path in an image leads to; names are found as listed, or else without regard to case.
+class Paths:
+    """Paths looked up in a file system; names are found as listed, or else without regard to case.
 
-    Symbolic links on the way are not followed.
-
-    Raises:
-        MissingInputError: nothing is there.
-        RecipeError: the image cannot be read.
+    Directories that were looked into last are remembered, because file specs often take one file after the other.
     """
-    found = system.root
-    for name in _components(path):
-        if found.location is None:
-            raise MissingInputError(f"'{found.name}' in the image '{system.medium.name}' is not a directory")
-        entries = system.entries(found.location)
-        folded = name.casefold()
-        match = next((entry for entry in entries if entry.name == name), None) or next(
-            (entry for entry in entries if entry.name.casefold() == folded), None
-        )
-        if match is None:
-            raise MissingInputError(
-                f"'{path}' is not in the image '{system.medium.name}'",
-                hint=f"its {system.kind} names were searched for '{name}'",
+
+    def __init__(self, system: FileSystem) -> None:
+        self._system = system
+        self._known: dict[Location, dict[str, Found]] = {}
+
+    def look_up(self, path: str) -> Found:
+        """What a path in an image leads to; symbolic links on the way are not followed.
+
+        Raises:
+            MissingInputError: nothing is there.
+            RecipeError: the image cannot be read.
+        """
+        system = self._system
+        found = system.root
+        for name in _components(path):
+            if found.location is None:
+                raise MissingInputError(f"'{found.name}' in the image '{system.medium.name}' is not a directory")
+            names = self._names(found.location)
+            match = names.get(name) or names.get("/" + name.casefold())
+            if match is None:
+                raise MissingInputError(
+                    f"'{path}' is not in the image '{system.medium.name}'",
+                    hint=f"its {system.kind} names were searched for '{name}'",
+                )
+            found = match
+        if stat.S_ISLNK(found.mode):
+            raise RecipeError(
+                f"'{path}' in the image '{system.medium.name}' is a symbolic link to '{found.target}'",
+                hint="name what it points to",
             )
-        found = match
-    if stat.S_ISLNK(found.mode):
-        raise RecipeError(
-            f"'{path}' in the image '{system.medium.name}' is a symbolic link to '{found.target}'",
-            hint="name what it points to",
-        )
-    return found
+        return found
+
+    def _names(self, location: Location) -> dict[str, Found]:
+        """A directory's entries by their names, and by their folded names behind a slash, which no name has."""
+        names = self._known.get(location)
+        if names is None:
+            if len(self._known) >= REMEMBERED:
+                del self._known[next(iter(self._known))]
+            self._system.begin()
+            names = self._known[location] = {}
+            for entry in self._system.entries(location):
+                names.setdefault(entry.name, entry)
+                names.setdefault("/" + entry.name.casefold(), entry)
+        return names
 
 
 def _components(path: str) -> list[str]:

@@ -133,6 +133,10 @@ class Hierarchy:
             )
             at = end
 
+    def begin(self) -> None:
+        """Begin to count what is read anew."""
+        self._budget = Budget(self.medium)
+
     def entries(self, directory: Location) -> list[Found]:
         """What is in a directory.
 

@@ -56,6 +56,7 @@ class NodeMaker:
         Raises:
             RecipeError: the image is damaged, holds a directory inside itself, or is too deep.
         """
+        system.begin()
         root = self._directory(top, namespaces)
         assert top.location is not None
         first = next(iter(namespaces))

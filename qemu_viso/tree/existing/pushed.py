@@ -6,7 +6,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import RecipeError
-from qemu_viso.tree.existing.image import ExistingImage, look_up
+from qemu_viso.tree.existing.image import ExistingImage, Paths
 from qemu_viso.tree.existing.medium import Medium
 from qemu_viso.tree.existing.nodes import NodeMaker
 from qemu_viso.tree.nodes import ALL_NAMESPACES
@@ -50,6 +50,7 @@ class PushedOrigin:
     ) -> None:
         self._image = ExistingImage(Medium(content, name), joliet=joliet, rock=rock)
         self._system = self._image.preferred()
+        self._paths = Paths(self._system)
         self._options = options
         self._clock = clock
         self._warnings = warnings
@@ -62,7 +63,7 @@ class PushedOrigin:
             RecipeError: it is neither a file nor a directory, or the image is damaged.
         """
         maker = NodeMaker(rules, self._clock, self._left_out)
-        found = look_up(self._system, source)
+        found = self._paths.look_up(source)
         if found.location is not None:
             node: Node = maker.tree(self._system, found, ALL_NAMESPACES)
         elif found.data is not None:
@@ -83,7 +84,7 @@ class PushedOrigin:
             MissingInputError: the image has nothing of that name.
             RecipeError: it is no file.
         """
-        found = look_up(self._system, source)
+        found = self._paths.look_up(source)
         if found.data is None:
             raise RecipeError(
                 f"'{source}' in the image '{self._image.medium.name}' is no file, and a file is needed here"

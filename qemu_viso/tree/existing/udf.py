@@ -52,6 +52,10 @@ class Udf:
             raise self.medium.error("the root of its UDF volume is not a directory")
         return found
 
+    def begin(self) -> None:
+        """Begin to count what is read anew."""
+        self._budget = Budget(self.medium)
+
     def entries(self, directory: Location) -> list[Found]:
         """What is in a directory.
 

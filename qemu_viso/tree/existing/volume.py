@@ -95,6 +95,9 @@ class FileSystem(Protocol):
     def root(self) -> Found:
         """The root directory, without a name."""
 
+    def begin(self) -> None:
+        """Begin to count what is read (`Budget`) anew."""
+
     def entries(self, directory: Location) -> Sequence[Found]:
         """What is in a directory, in the order of the image; names may be there twice."""
 
@@ -108,6 +111,8 @@ class Budget:
 
     def __init__(self, medium: Medium) -> None:
         self._medium = medium
+        # Directories that are there once, or a few of them twice, are not longer than the image.
+        self._limit = min(MAX_TOTAL_BYTES, 2 * medium.size)
         self._entries = 0
         self._bytes = 0
         self._data = 0
@@ -121,7 +126,7 @@ class Budget:
         if size > MAX_DIRECTORY_BYTES:
             raise self._medium.error(f"a directory of {size} bytes is longer than the {MAX_DIRECTORY_BYTES} supported")
         self._bytes += size
-        if self._bytes > MAX_TOTAL_BYTES:
+        if self._bytes > self._limit:
             raise self._too_much()
 
     def entries(self, count: int) -> None:
@@ -138,6 +143,6 @@ class Budget:
 
     def _too_much(self) -> RecipeError:
         return self._medium.error(
-            f"its directories hold more than {MAX_ENTRIES} entries or {MAX_TOTAL_BYTES} bytes, "
+            f"its directories hold more than {MAX_ENTRIES} entries or {self._limit} bytes, "
             "or are listed again and again"
         )

@@ -1,0 +1,141 @@
+"""Steps of recipes carried out, as far as the measured cases leave them open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qemu_viso.errors import ConfigurationError, RecipeError
+from qemu_viso.tree.builder import build_tree, source_date_epoch
+from qemu_viso.tree.nodes import Directory, File, Namespace
+from qemu_viso.viso import read_recipe
+from qemu_viso.viso.recipe import VolumeField
+from tests.recipes import opened, write_files, write_recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qemu_viso.tree.tree import Tree
+
+FILES = {"a": b"aaa", "d/b": b"bbb", "d/sub/c": b"ccc"}
+
+
+def tree(folder: Path, *lines: str) -> Tree:
+    return opened(folder, *lines, files=FILES).tree
+
+
+def paths(found: Tree, namespace: Namespace = Namespace.ISO) -> set[str]:
+    return {path for path, _ in found.walk(namespace)}
+
+
+def mode(found: Tree, path: str) -> int:
+    return dict(found.walk(Namespace.ISO))[path].attributes.mode
+
+
+def test_implied_directories_have_the_mode_asked_for(tmp_path: Path) -> None:
+    found = tree(tmp_path, "--new-dir-mode 0700 /x/y/a=a --dir-mode 0711 /z/a=a")
+
+    assert (mode(found, "/x"), mode(found, "/x/y"), mode(found, "/z")) == (0o700, 0o700, 0o711)
+
+
+def test_chmod_and_chown_count_from_their_place_on(tmp_path: Path) -> None:
+    found = tree(tmp_path, "/a=a --chmod 0600:/A --chmod u+x,g=u:/a --chown 0x10:/a --chgrp 010:/a")
+
+    node = dict(found.walk(Namespace.ISO))["/a"]
+    assert node.attributes == (0o770, 16, 8)
+    with pytest.raises(RecipeError, match="'/b' is not in the image"):
+        tree(tmp_path, "--chmod 0600:/b /b=a")
+
+
+def test_texts_go_to_the_active_namespaces(tmp_path: Path) -> None:
+    found = tree(tmp_path, "--volume-id=BOTH --name-setup iso,joliet /a=a --name-setup joliet --publisher JOLIET")
+
+    texts = found.settings.texts
+    assert texts[Namespace.ISO] == {VolumeField.VOLUME_ID: "BOTH"}
+    assert texts[Namespace.JOLIET] == {VolumeField.VOLUME_ID: "BOTH", VolumeField.PUBLISHER_ID: "JOLIET"}
+
+
+def test_the_volume_id_is_the_recipes_stem_by_default(tmp_path: Path) -> None:
+    write_files(tmp_path, FILES)
+    path = write_recipe(tmp_path, "/a=a", name="My Disc.viso")
+
+    assert build_tree(read_recipe(path), environment={}).volume_id == "My Disc"
+
+
+def test_a_namespace_that_nothing_is_named_in_is_not_there(tmp_path: Path) -> None:
+    assert tree(tmp_path, "--name-setup iso /a=a").settings.joliet == 0
+    assert tree(tmp_path, "--udf --name-setup iso,joliet /a=a").settings.udf is False
+    assert tree(tmp_path, "--udf /a=a").settings.udf is True
+
+
+def test_rename_keeps_the_name_where_the_target_is_a_directory(tmp_path: Path) -> None:
+    assert paths(tree(tmp_path, "/=d --rename /b /sub/")) == {"/sub", "/sub/b", "/sub/c"}
+
+
+def test_hide_and_sort(tmp_path: Path) -> None:
+    write_files(tmp_path, {"weights": b"*/c 5\n\n*/a -1\n"})
+    found = tree(tmp_path, "/a=a /=d -hide-joliet b -sort weights")
+
+    assert paths(found) == {"/a", "/b", "/sub", "/sub/c"}
+    assert paths(found, Namespace.JOLIET) == {"/a", "/sub", "/sub/c"}
+    nodes = dict(found.walk(Namespace.ISO))
+    files = sorted(
+        ((node.extent, path) for path, node in nodes.items() if isinstance(node, File)),
+    )
+    assert [path for _, path in files] == ["/sub/c", "/b", "/a"]
+    write_files(tmp_path, {"weights": b"a 1\nno weight here\n"})
+    with pytest.raises(RecipeError, match="is not a path and a weight") as caught:
+        tree(tmp_path, "/a=a -sort weights")
+    assert caught.value.place is not None
+    assert caught.value.place.line == 2
+
+
+def test_the_root_cannot_be_removed_or_renamed(tmp_path: Path) -> None:
+    for line in ("/=:remove:", "--rename / /x", "--rename / /"):
+        with pytest.raises(RecipeError, match="root directory"):
+            tree(tmp_path, f"/a=a {line}")
+
+
+def test_a_source_without_a_name_is_told_of(tmp_path: Path) -> None:
+    found = tree(tmp_path, "/a=a =d")
+
+    assert [warning for warning in found.warnings if "'d' has no name in the image" in warning]
+
+
+def test_the_root_takes_the_attributes_of_the_directory_that_becomes_it(tmp_path: Path) -> None:
+    write_files(tmp_path, FILES)
+    (tmp_path / "d").chmod(0o750)
+
+    assert tree(tmp_path, "--strict-attribs /=d").root.attributes.mode == 0o750
+    assert tree(tmp_path, "--strict-attribs /a=a /=d").root.attributes.mode == 0o555
+
+
+def test_source_date_epoch() -> None:
+    assert source_date_epoch({}) is None
+    assert source_date_epoch({"SOURCE_DATE_EPOCH": ""}) is None
+    assert source_date_epoch({"SOURCE_DATE_EPOCH": "12"}) == 12_000_000_000
+    for text in ("now", "-1", "1.5", "9" * 12):
+        with pytest.raises(ConfigurationError, match="is not a number of seconds"):
+            source_date_epoch({"SOURCE_DATE_EPOCH": text})
+
+
+def test_the_epoch_clamps_all_times(tmp_path: Path) -> None:
+    write_files(tmp_path, FILES)
+    recipe = read_recipe(write_recipe(tmp_path, "/=d"))
+
+    found = build_tree(recipe, environment={"SOURCE_DATE_EPOCH": "1000"})
+
+    assert found.time_ns == 1_000_000_000_000
+    assert {node.mtime_ns for _, node in found.walk(Namespace.ISO)} == {1_000_000_000_000}
+    assert isinstance(found.root, Directory)
+
+
+def test_a_table_in_each_directory(tmp_path: Path) -> None:
+    found = opened(tmp_path, "-T /=d /trans.tbl=a", files=FILES)
+
+    assert paths(found.tree) == {"/b", "/trans.tbl", "/sub", "/sub/c", "/sub/TRANS.TBL"}
+    assert "/sub/TRANS.TBL" not in paths(found.tree, Namespace.JOLIET)
+    table = dict(found.tree.walk(Namespace.ISO))["/sub/TRANS.TBL"]
+    assert isinstance(table, File)
+    assert found.image.read(table.extent * 2048, table.data.size) == b"F C.;1        \tc\n"
