@@ -3,7 +3,9 @@
 The peers serve the rendered image as a plain file, which lies in the page cache as the sources do. Each row is the
 median of some rounds; within a round the servers take turns, so that what else the machine does hits all of them.
 
-    python -m bench.nbd [--rounds N] [--only WORD] [--json FILE]
+    python -m bench.nbd [--rounds N] [--only WORD] [--json FILE] [--folder DIR]
+
+The folder takes 5 GiB and is kept for the next time; in /dev/shm nothing can push it out of memory.
 """
 
 from __future__ import annotations
