@@ -109,24 +109,25 @@ class Agent:
     async def _ask(self, line: str, request: int, steps: Steps[T], deadline: Deadline, doing: str) -> T:
         if self._lost is not None:
             raise GuestError(f"the guest's agent cannot be asked any more: {self._lost}")
-        self._writer.write(line.encode() + b"\n")
         # Until the answer is complete, nobody knows where the next one begins.
         self._lost = f"an earlier answer broke off while {doing}"
         try:
-            answer = await self._machine.attend(self._answer(steps, request), deadline, doing)
+            answer = await self._machine.attend(self._answer(line, steps, request), deadline, doing)
         except RefusedError:
             self._lost = None
             raise
         self._lost = None
         return answer
 
-    async def _answer(self, steps: Steps[T], request: int) -> T:
-        """The answer, unless the guest says on its console that it broke off."""
+    async def _answer(self, line: str, steps: Steps[T], request: int) -> T:
+        """The answer to a request, unless the guest says on its console that it broke off."""
         answer = asyncio.create_task(self._run(steps))
         broken = asyncio.create_task(
             self._machine.console.wait_for(rb"qemu-viso: failed %d: ([^\r\n]*)[\r\n]" % request)
         )
         try:
+            await asyncio.sleep(0)  # both are watching before there can be anything to see
+            self._writer.write(line.encode() + b"\n")
             await asyncio.wait({answer, broken}, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
                 # It may still be complete, when what failed left no gap.
