@@ -79,7 +79,7 @@ def test_names_that_differ_by_case_only_are_one() -> None:
 
     with pytest.raises(RecipeError, match="as 'readme': names that differ by case only"):
         graft.place(root, "README", leaf(), ALL_NAMESPACES, "/README")
-    with pytest.raises(RecipeError, match="'readme' is not a directory"):
+    with pytest.raises(RecipeError, match="'/Readme' is not a directory"):
         graft.directories(root, ["Readme"], ALL_NAMESPACES, lambda: ATTRIBUTES)
 
 

@@ -35,7 +35,7 @@ set_up() {
 
 # The port's device is made by a driver that works in the background; so are disks.
 wait_for() {
-    tries=200
+    tries=1200 # a minute: on a busy host devices appear late
     until [ -e "$1" ]; do
         tries=$((tries - 1))
         [ $tries -gt 0 ] || return 1
@@ -44,7 +44,7 @@ wait_for() {
 }
 
 find_port() {
-    tries=200
+    tries=1200 # a minute: on a busy host devices appear late
     while [ $tries -gt 0 ]; do
         for name in /sys/class/virtio-ports/*/name; do
             [ -e "$name" ] && [ "$(cat "$name")" = org.qemu-viso.agent ] || continue
