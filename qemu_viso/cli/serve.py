@@ -72,8 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print one URI line for each recipe when ready, then serve."""
     set_up_logging()
+    from qemu_viso.errors import UsageError
     from qemu_viso.nbd import Limits, Server, notify
 
+    if arguments.socket == "":
+        raise UsageError("--socket needs a path", hint="leave it out for a private socket")
     names = _export_names(arguments.specs)
     tls = _tls(arguments)
     if arguments.exit_with_parent:
@@ -151,8 +154,6 @@ def _listener(arguments: argparse.Namespace) -> Listener:
             activated.close()
             raise UsageError("the service manager has bound a socket already; --socket and --listen cannot be given")
         return activated
-    if arguments.socket == "":
-        raise UsageError("--socket needs a path", hint="leave it out for a private socket")
     if arguments.listen is None:
         return listen_unix(arguments.socket)
     return listen_tcp(*_host_and_port(arguments.listen))
