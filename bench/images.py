@@ -127,7 +127,7 @@ def opening(folder: Path, count: int) -> None:
             "small": lambda: check(small),
         },
     )
-    output.unlink()
+    output.unlink(missing_ok=True)
     ours, peer, library = found["ours"], found["genisoimage"], found["pycdlib"]
     ratio = ours.seconds / peer.seconds
     row("open 100,000 files", "≤ 0.30 × genisoimage", _ratio(ours, peer, ratio), ratio <= 0.30)
@@ -182,7 +182,7 @@ def rendering(folder: Path, count: int) -> None:
         ratio = found["ours"].seconds / found[peer].seconds
         row("render 100,000 files", f"< {peer}", _ratio(found["ours"], found[peer], ratio), ratio < 1)
     _large(folder, count, output)
-    output.unlink()
+    output.unlink(missing_ok=True)
 
 
 def _large(folder: Path, count: int, output: Path) -> None:
