@@ -87,6 +87,7 @@ class Tree:
         tables: the TRANS.TBL files, each with the directory that it is in and about.
         weights: what `-sort` gave, patterns of paths: heavier files lie nearer to the start.
         warnings: sentences about what the image cannot hold as the source has it.
+        folders: every host directory whose entries the image depends on.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Tree:
     tables: list[tuple[Directory, File]] = field(default_factory=list)
     weights: list[tuple[re.Pattern[str], int]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    folders: set[str] = field(default_factory=set)
 
     def walk(self, namespace: Namespace) -> Iterator[tuple[str, Node]]:
         """Every path but the root, with its node, in byte order of the names, a directory before what is in it."""

@@ -450,6 +450,7 @@ class Recipe:
         steps: the program.
         warnings: sentences, each with its place, about what was accepted though it may not be meant.
         remarks: spellings that not every VirtualBox reads alike, in the order of the text.
+        response_files: the response files that were read, as the text names them.
     """
 
     path: str
@@ -458,3 +459,4 @@ class Recipe:
     steps: tuple[Step, ...]
     warnings: tuple[str, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    response_files: tuple[str, ...] = ()
