@@ -73,7 +73,9 @@ def parse_recipe(data: bytes, path: str, load: Load) -> Recipe:
     parser = _Parser(posixpath.dirname(path), load)
     with _collector_at_rest():
         parser.text(source, head.quoting, depth=0)
-    return Recipe(path, head.uuid, head.quoting, tuple(parser.steps), tuple(parser.warnings), tuple(parser.remarks))
+    return Recipe(
+        path, head.uuid_text, head.quoting, tuple(parser.steps), tuple(parser.warnings), tuple(parser.remarks)
+    )
 
 
 def too_large(path: str, size: int) -> RecipeError:
