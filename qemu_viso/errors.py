@@ -9,8 +9,9 @@ status of the command line; the table in `docs/reference.md` lists them, and a t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from qemu_viso.frozen import Frozen
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
@@ -20,8 +21,7 @@ def shown(text: str) -> str:
     return text.translate(_CONTROL)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Frozen):
     """A position in a recipe or response file: 1-based line, 1-based column in characters."""
 
     file: str

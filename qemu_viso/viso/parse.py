@@ -75,7 +75,7 @@ def parse_recipe(data: bytes, path: str, load: Load) -> Recipe:
         parser.text(source, head.quoting, depth=0)
     return Recipe(
         path,
-        head.uuid,
+        head.uuid_text,
         head.quoting,
         tuple(parser.steps),
         tuple(parser.warnings),
