@@ -47,10 +47,11 @@ async def _boot(image: Image, arguments: argparse.Namespace) -> int:
     from qemu_viso.nbd import Server, listen_unix
     from qemu_viso.nbd.uri import UnixAddress
     from qemu_viso.qemu.accelerators import best, verdicts
+    from qemu_viso.qemu.controlled import START_SECONDS
     from qemu_viso.qemu.deadline import Deadline
     from qemu_viso.qemu.devices import BUSES, Accelerator, NbdMedium
     from qemu_viso.qemu.firmware import find_uefi
-    from qemu_viso.qemu.machine import START_SECONDS, Machine, MachineSpec
+    from qemu_viso.qemu.machine import Machine, MachineSpec
     from qemu_viso.qemu.platforms import PLATFORMS
     from qemu_viso.qemu.terminal import attach
 
