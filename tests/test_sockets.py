@@ -14,8 +14,6 @@ from qemu_viso.sockets import UnixListener
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qemu_viso.image import Image
-
 
 def test_it_listens_for_this_user_alone_and_goes_without_a_trace(tmp_path: Path) -> None:
     path = tmp_path / "s"
@@ -102,7 +100,7 @@ def test_somebody_elses_socket_is_kept(tmp_path: Path) -> None:
         assert os.path.exists(path)
 
 
-def test_a_socket_from_elsewhere_has_no_path(tmp_path: Path, image: Image) -> None:
+def test_a_socket_from_elsewhere_has_no_path(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)
