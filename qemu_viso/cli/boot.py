@@ -67,8 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
 async def _boot(opened: Opened, arguments: argparse.Namespace) -> int:
     from qemu_viso.cli.follow import follow
     from qemu_viso.errors import GuestError
+    from qemu_viso.qemu.controlled import START_SECONDS
     from qemu_viso.qemu.deadline import Deadline
-    from qemu_viso.qemu.machine import START_SECONDS, Machine
+    from qemu_viso.qemu.machine import Machine
     from qemu_viso.qemu.served import ServedImage
     from qemu_viso.qemu.terminal import attach
 

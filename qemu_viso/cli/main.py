@@ -73,12 +73,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     name = next((word for word in words if word in COMMANDS), None)
     arguments = parser(name).parse_args(_arranged(words, name))
+    return guard(lambda: load(arguments.command).run(arguments))
+
+
+def guard(work: Callable[[], int]) -> int:
+    """Do the work of a process; its exit status, with a sentence on standard error for whatever it raises."""
     end_by_unwinding()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
     try:
         _check_encoding()
-        status = load(arguments.command).run(arguments)
+        status = work()
         sys.stdout.flush()
         return status
     except QemuVisoError as error:

@@ -13,9 +13,9 @@ from qemu_viso.qemu.devices import (
     Flash,
     Medium,
     NbdMedium,
-    OverlaidNode,
     Screen,
     SerialConsole,
+    SnapshotNode,
     VhostUserMedium,
 )
 from qemu_viso.qemu.machine import MachineSpec, machine_for
@@ -43,12 +43,12 @@ def test_a_block_node_over_a_file() -> None:
 
 
 def test_an_overlaid_node() -> None:
-    assert OverlaidNode("n", NbdMedium("/a,b", "disk")).to_argv() == [
+    assert SnapshotNode("n", NbdMedium("/a,b", "disk")).to_argv() == [
         "-drive",
         "if=none,id=n,snapshot=on,driver=raw,file.driver=nbd,file.server.type=unix,file.server.path=/a,,b,file.export=disk",
     ]
     node, drive = BUSES["virtio-blk"].devices(NbdMedium("/s"), overlay=True)
-    assert node == OverlaidNode("medium", NbdMedium("/s"))
+    assert node == SnapshotNode("medium", NbdMedium("/s"))
     assert drive.to_argv() == ["-device", "virtio-blk-pci,drive=medium,id=drive"]
 
 
