@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,6 @@ from qemu_viso.qemu.machine import MachineSpec
 from qemu_viso.qemu.sync import SyncMachine
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
@@ -100,7 +100,7 @@ class GuestMachine:
         source: Source | None = None,
         daemon: Child | None = None,
     ) -> None:
-        self.title = str(target or spec.platform.program)
+        self.title = str(target or os.path.basename(spec.platform.program))
         self.seconds = seconds
         self.what = None if source is None else origin(source)
         self.source = source
@@ -158,7 +158,9 @@ class GuestMachine:
     @property
     def argv(self) -> Sequence[str]:
         """QEMU's command line."""
-        return self._spec.to_argv(-1, -1, -1) if self._transcript is None else self.machine.argv
+        if self._transcript is None:
+            return self._spec.to_argv(-1, -1, -1 if self._spec.agent else None)
+        return self.machine.argv
 
     @property
     def transcript(self) -> bytes:
