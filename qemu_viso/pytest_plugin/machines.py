@@ -108,7 +108,7 @@ class GuestMachine:
         self._session = session
         self._spec = spec
         self._daemon = daemon
-        self._sync = SyncMachine(spec, loop=session.loop)
+        self._sync = SyncMachine(spec, Deadline.after(seconds), session.loop)
         self._agent: Agent | None = None
         self._transcript: Transcript | None = None
         self._life = ExitStack()

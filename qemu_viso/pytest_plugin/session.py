@@ -23,6 +23,7 @@ from qemu_viso.pytest_plugin.views import Pool
 from qemu_viso.qemu.accelerators import best, verdicts
 from qemu_viso.qemu.devices import BUSES, VhostUserMedium
 from qemu_viso.qemu.machine import machine_for
+from qemu_viso.qemu.process import find_program
 from qemu_viso.qemu.sync import LoopThread
 
 if TYPE_CHECKING:
@@ -100,8 +101,10 @@ class Session:
         """
         build = self._builds.get(name)
         if build is None:
+            definition = load_definition(name)
             try:
-                build = build_guest(load_definition(name), progress=print)
+                find_program(definition.platform.program)  # before anything is downloaded for it
+                build = build_guest(definition, progress=print)
             except MissingProgramError as error:
                 skip_for(error)
             self._builds[name] = build

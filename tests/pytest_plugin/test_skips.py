@@ -82,6 +82,7 @@ def test_the_storage_daemon_is_missing(pytester: pytest.Pytester, programs: Path
 def test_what_builds_the_guest_is_missing(
     pytester: pytest.Pytester, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    add(programs, "qemu-system-x86_64")
     monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(pytester.path / "cache"))
     pytester.makepyfile("def test_x(viso_guest): ...")
     result = pytester.runpytest_inprocess(*PLUGIN)
