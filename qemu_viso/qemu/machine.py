@@ -249,6 +249,11 @@ class Machine(Controlled):
         return self.child.pid
 
     @property
+    def trouble(self) -> GuestError | None:
+        """What has ended the hope of an answer, if anything has."""
+        return self._trouble.error
+
+    @property
     def console(self) -> Console:
         """The guest's console."""
         assert self._console is not None
