@@ -301,17 +301,18 @@ class DirectKernel:
 
     Attributes:
         kernel: its path.
-        initrd: path of the initial RAM disk.
-        arguments: the kernel's command line.
+        initrd: path of the initial RAM disk; empty for none.
+        arguments: the kernel's command line; empty for none.
     """
 
     kernel: str
-    initrd: str
-    arguments: str
+    initrd: str = ""
+    arguments: str = ""
 
     def to_argv(self) -> list[str]:
         """`-kernel`, `-initrd`, `-append`."""
-        return ["-kernel", self.kernel, "-initrd", self.initrd, "-append", self.arguments]
+        options = (("-kernel", self.kernel), ("-initrd", self.initrd), ("-append", self.arguments))
+        return [word for option in options if option[1] for word in option]
 
 
 @dataclass(frozen=True, slots=True)
