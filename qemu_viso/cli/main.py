@@ -83,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except QemuVisoError as error:
+        if getattr(arguments, "json", False):
+            _print_error(error)
         print(f"qemu-viso: {error}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
@@ -104,6 +106,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return InternalError.status
+
+
+def _print_error(error: QemuVisoError) -> None:
+    """An error as JSON, for those who asked for JSON; the sentence goes to stderr all the same."""
+    from qemu_viso.cli.common import print_json
+
+    place = error.place
+    content: dict[str, object] = {"status": error.status, "message": error.message, "hint": error.hint}
+    if place is not None:
+        content |= {"file": place.file, "line": place.line, "column": place.column}
+    print_json({"error": content})
 
 
 def _forget_output() -> None:
