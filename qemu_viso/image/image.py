@@ -246,6 +246,10 @@ class Image:
             if span is not None and span.handle is not None:
                 os.posix_fadvise(span.descriptor, low - span.delta, high - low, os.POSIX_FADV_WILLNEED)
 
+    def close_handles(self) -> None:
+        """Close the host files that nobody reads from; they are opened again when they are wanted."""
+        self._handles.clear()
+
     def mark_stale(self, error: StaleSourceError) -> None:
         """Remember the first sign that the image is no longer what it was.
 
