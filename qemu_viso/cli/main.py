@@ -8,7 +8,6 @@ import io
 import os
 import signal
 import sys
-import traceback
 from typing import TYPE_CHECKING, Protocol, cast
 
 from qemu_viso import __version__
@@ -61,7 +60,7 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser; only the arguments of `command` are filled in, of all commands if it is None."""
     top = argparse.ArgumentParser(prog="qemu-viso", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"qemu-viso {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, prog=top.prog)
     for name, help_text in COMMANDS.items():
         sub = commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
         if command in (None, name):
@@ -101,6 +100,8 @@ def guard(work: Callable[[], int]) -> int:
         print(f"qemu-viso: {where}{error.strerror or error}", file=sys.stderr)
         return InputOutputError.status
     except Exception as error:  # noqa: BLE001 - the status of a traceback would be that of "differences found"
+        import traceback
+
         _forget_output()
         at = traceback.extract_tb(error.__traceback__)[-1]
         print(

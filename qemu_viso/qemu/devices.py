@@ -104,6 +104,41 @@ class BlockNode:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotNode:
+    """A block node over a medium that can be written to: what is written is in a nameless file, gone with QEMU.
+
+    Attributes:
+        name: by which devices know it.
+        medium: what it reads as long as nothing else was written.
+    """
+
+    name: str
+    medium: BlockMedium
+
+    def to_argv(self) -> list[str]:
+        """`-drive`, which alone knows `snapshot=on`."""
+        options = BlockNode(self.name, self.medium).options()
+        del options["node-name"], options["read-only"]
+        return ["-drive", ",".join([f"if=none,id={self.name},snapshot=on,driver=raw", *_flat("file", options)])]
+
+
+def _flat(name: str, value: object) -> list[str]:
+    """Nested options in QEMU's `key.key=value` spelling."""
+    if isinstance(value, dict):
+        return [part for key, below in value.items() for part in _flat(f"{name}.{key}", below)]
+    return [f"{name}={escape(str(value))}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A VGA screen, for somebody who looks and for screenshots."""
+
+    def to_argv(self) -> list[str]:
+        """`-device VGA`."""
+        return ["-device", "VGA"]
+
+
+@dataclass(frozen=True, slots=True)
 class OverlayNode:
     """A writable block node: a qcow2 file that holds what is written, over another node that is read.
 
@@ -266,17 +301,18 @@ class DirectKernel:
 
     Attributes:
         kernel: its path.
-        initrd: path of the initial RAM disk.
-        arguments: the kernel's command line.
+        initrd: path of the initial RAM disk; empty for none.
+        arguments: the kernel's command line; empty for none.
     """
 
     kernel: str
-    initrd: str
-    arguments: str
+    initrd: str = ""
+    arguments: str = ""
 
     def to_argv(self) -> list[str]:
         """`-kernel`, `-initrd`, `-append`."""
-        return ["-kernel", self.kernel, "-initrd", self.initrd, "-append", self.arguments]
+        options = (("-kernel", self.kernel), ("-initrd", self.initrd), ("-append", self.arguments))
+        return [word for option in options if option[1] for word in option]
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,13 +358,16 @@ class Bus:
     removable: bool
     frontends: Callable[[str], tuple[Frontend, ...]]
 
-    def devices(self, medium: Medium, *, transport: str = "pci", boot: bool = False) -> tuple[Device, ...]:
+    def devices(
+        self, medium: Medium, *, transport: str = "pci", boot: bool = False, overlay: bool = False
+    ) -> tuple[Device, ...]:
         """The block layer and the devices for a medium.
 
         Args:
             medium: a `VhostUserMedium` exactly where the bus carries vhost-user.
             transport: of the machine's virtio devices.
             boot: whether the firmware starts from it.
+            overlay: whether the guest may write, into a file that is gone with QEMU. A CD drive never writes.
 
         Raises:
             ValueError: medium and bus do not fit.
@@ -344,7 +383,7 @@ class Bus:
         else:
             if self.carries != "block":
                 raise ValueError(f"the bus {self.name} cannot carry {medium}")
-            back_end = BlockNode(MEDIUM_NODE, medium)
+            back_end = SnapshotNode(MEDIUM_NODE, medium) if overlay else BlockNode(MEDIUM_NODE, medium)
             attached = Frontend(drive.driver, (*drive.properties, ("drive", MEDIUM_NODE), *extra))
         return (back_end, *controllers, attached)
 

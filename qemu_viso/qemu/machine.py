@@ -23,6 +23,7 @@ from qemu_viso.qemu.devices import (
     Memory,
     Pvpanic,
     QmpMonitor,
+    Screen,
     SerialConsole,
     SocketChardev,
 )
@@ -60,7 +61,8 @@ class MachineSpec:
         agent: whether there is a port for the guest's agent.
         sandbox: whether QEMU confines itself (seccomp).
         reboot: whether the guest may reboot; without it a reset ends the machine.
-        display: QEMU's display, `none` for no screen.
+        pause_at_end: whether a machine that was shut down stays, for a last look at it.
+        display: where QEMU shows the machine's `Screen`; `none` for nowhere.
         extra: QEMU options as a person gave them.
     """
 
@@ -72,6 +74,7 @@ class MachineSpec:
     agent: bool = True
     sandbox: bool = True
     reboot: bool = False
+    pause_at_end: bool = False
     display: str = "none"
     extra: tuple[str, ...] = ()
 
@@ -85,13 +88,14 @@ class MachineSpec:
         """
         argv = [self.platform.program, "-S", "-nodefaults", "-no-user-config", "-display", self.display]
         # Without a screen SeaBIOS is told to write to the serial port, so that what it says is seen.
-        screen = ",graphics=off" if self.display == "none" and self.platform.machine is None else ""
-        argv += ["-machine", f"{self.machine},memory-backend=ram{screen}", *self.accelerator.to_argv()]
+        graphics = ",graphics=off" if Screen() not in self.devices and self.platform.machine is None else ""
+        argv += ["-machine", f"{self.machine},memory-backend=ram{graphics}", *self.accelerator.to_argv()]
         if self.platform.cpu is not None:
             argv += ["-cpu", self.platform.cpu]
         if self.sandbox:
             argv += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
-        argv += ["-action", "panic=pause" if self.reboot else "panic=pause,reboot=shutdown"]
+        actions = ["panic=pause", *([] if self.reboot else ["reboot=shutdown"])]
+        argv += ["-action", ",".join([*actions, *(["shutdown=pause"] if self.pause_at_end else [])])]
         parts: list[Device] = [
             Memory(self.memory),
             SocketChardev("qmp", monitor),
@@ -243,6 +247,11 @@ class Machine(Controlled):
     def pid(self) -> int:
         """QEMU's process id."""
         return self.child.pid
+
+    @property
+    def trouble(self) -> GuestError | None:
+        """What has ended the hope of an answer, if anything has."""
+        return self._trouble.error
 
     @property
     def console(self) -> Console:
