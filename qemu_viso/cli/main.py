@@ -24,7 +24,7 @@ COMMANDS = {
     "check": "say whether a recipe can be opened, and what an image cannot hold",
     "delete": "delete a recipe, and the files of an unattended installation that it names",
     "doctor": "say what this host has, and what is missing",
-    "explain": "say which structure or file a byte of a recipe's image comes from",
+    "explain": "say what bytes of an image are: the structure, the field and its value, or the file",
     "export": "show a recipe's image as a vhost-user-blk device, over NBD, or as a file (FUSE)",
     "info": "open a recipe and show identifiers, namespaces, size and counts",
     "ls": "list what is in a recipe's image",

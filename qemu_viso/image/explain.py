@@ -24,12 +24,14 @@ class Origin:
         size: bytes.
         what: the structure, the host file, or "zeros".
         offset: where the stretch begins in the structure or in the host file; None for zeros.
+        path: the host file's, None for all others.
     """
 
     start: int
     size: int
     what: str
     offset: int | None
+    path: str | None = None
 
 
 def describe(content: Content | None) -> str:
@@ -63,7 +65,7 @@ def explain(image: Image, offset: int, size: int) -> Iterator[Origin]:
             low, high = max(origin.start, offset), min(origin.start + origin.size, stop)
             if low < high:
                 inside = None if origin.offset is None else origin.offset + low - origin.start
-                yield Origin(low, high - low, origin.what, inside)
+                yield Origin(low, high - low, origin.what, inside, origin.path)
 
 
 def _origins(start: int, stop: int, content: Content | None) -> Iterator[Origin]:
@@ -80,9 +82,9 @@ def _origins(start: int, stop: int, content: Content | None) -> Iterator[Origin]
 
 def _content(start: int, content: Content) -> Iterator[Origin]:
     if isinstance(content, HostFile):
-        yield Origin(start, content.size, f"file {content.path}", 0)
+        yield Origin(start, content.size, f"file {content.path}", 0, content.path)
     elif isinstance(content, FileSlice):
-        yield Origin(start, content.size, f"file {content.file.path}", content.offset)
+        yield Origin(start, content.size, f"file {content.file.path}", content.offset, content.file.path)
     elif isinstance(content, Joined):
         for part in content.parts:
             if isinstance(part, Hole):
@@ -102,7 +104,7 @@ def _patched(start: int, content: Patched) -> Iterator[Origin]:
     assert base.offset is not None
     low, high = content.edit_offset, content.edit_offset + content.edit.size
     if low:
-        yield Origin(start, low, base.what, base.offset)
+        yield Origin(start, low, base.what, base.offset, base.path)
     yield Origin(start + low, high - low, content.edit.label, 0)
     if high < content.size:
-        yield Origin(start + high, content.size - high, base.what, base.offset + high)
+        yield Origin(start + high, content.size - high, base.what, base.offset + high, base.path)
