@@ -159,9 +159,9 @@ class Anatomy:
         if self._is_file:
             return "", 0
         origin = next(origins(self.image, start, stop - start))
-        if origin.path is None or origin.offset is None:
+        if origin.file is None or origin.offset is None:
             return "", 0
-        return origin.path, origin.offset
+        return origin.file.path, origin.offset
 
     def _data(self, low: int, high: int, claim: Claim) -> Iterator[Explained]:
         """File data, cut where it comes from another host file."""
@@ -170,9 +170,10 @@ class Anatomy:
             yield Explained(low, high - low, "file", "", claim.subject, "", "", "", None, "", low + first)
             return
         for origin in origins(self.image, low, high - low):
+            path, offset = ("", 0) if origin.file is None else (origin.file.path, origin.offset or 0)
             yield Explained(
                 *(origin.start, origin.size, "file", "", claim.subject, "", "", "", None, ""),
-                *(origin.start + first, origin.path or "", origin.offset if origin.path and origin.offset else 0),
+                *(origin.start + first, path, offset),
             )
 
     def _unused(self, low: int, high: int, start: int) -> Explained:

@@ -51,10 +51,17 @@ class Explained(NamedTuple):
     source: str = ""
     source_offset: int = 0
 
+    @property
+    def label(self) -> str:
+        """The structure and what it is about."""
+        if not self.subject:
+            return self.structure
+        if self.structure == "unused":
+            return f"unused ({self.subject})"
+        return f"{self.structure} {'' if self.structure == 'file' else 'of '}{self.subject}"
+
     def __str__(self) -> str:
-        text = self.structure
-        if self.subject:
-            text += {"file": f" {self.subject}", "unused": f" ({self.subject})"}.get(text, f" of {self.subject}")
+        text = self.label
         if self.standard:
             text += f" ({self.standard})"
         if self.field:

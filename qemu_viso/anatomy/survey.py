@@ -34,7 +34,8 @@ MAX_ENTRIES = 2_000_000
 MAX_DEPTH = 255
 """Levels of directories: paths that are longer than any system takes would fill the memory."""
 MAX_CONTINUATION, MAX_CONTINUATIONS = 8 << 10, 64
-RECOGNITION = (b"BEA01", b"NSR02", b"NSR03", b"TEA01", b"BOOT2", b"CDW02")
+NSR = (b"NSR02", b"NSR03")
+RECOGNITION = (b"BEA01", *NSR, b"TEA01", b"BOOT2", b"CDW02")
 XA_BYTES = 14
 TRANS_TBL = b"TRANS.TBL;1"
 _RECORD = struct.Struct("<BBI4xI4x7xBBB4xB")
@@ -84,7 +85,8 @@ def survey(source: Source) -> list[Claim]:
     for found in ordered:
         if found.data[0] in (1, 2) and found.data[1:6] == ecma119.STANDARD_IDENTIFIER:
             claims += _volume(source, found, seen)
-    claims += UdfSurvey(source).claims()
+    if any(found.data[1:6] in NSR for found in descriptors):
+        claims += UdfSurvey(source).claims()
     for found in descriptors:
         if found.data[0] == 0 and found.data[7:39].rstrip(b"\0 ") == EL_TORITO:
             claims += boot_claims(source, int.from_bytes(found.data[71:75], "little") * SECTOR, claims)

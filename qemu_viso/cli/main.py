@@ -23,6 +23,7 @@ COMMANDS = {
     "cat": "write a file out of a recipe's image to stdout",
     "check": "say whether a recipe can be opened, and what an image cannot hold",
     "delete": "delete a recipe, and the files of an unattended installation that it names",
+    "diff": "say how two images differ, recipes or files, by structure",
     "doctor": "say what this host has, and what is missing",
     "explain": "say what bytes of an image are: the structure, the field and its value, or the file",
     "export": "show a recipe's image as a vhost-user-blk device, over NBD, or as a file (FUSE)",
