@@ -251,6 +251,18 @@ class GuestMachine:
 
     # The guest's agent
 
+    @property
+    def guest(self) -> str:
+        """The guest's architecture and kernel release, as its agent tells them when it is there."""
+        return self.agent(self._deadline(None)).description
+
+    @plainly
+    def power_off(self, seconds: float | None = None) -> int:
+        """Let the guest's agent switch the machine off; QEMU's exit status."""
+        deadline = self._deadline(seconds)
+        self._sync.run(self.agent(deadline).quit(deadline))
+        return self._sync.wait_for_exit(deadline)
+
     def agent(self, deadline: Deadline) -> Agent:
         """The guest's agent, which has greeted."""
         if self._agent is None:
