@@ -163,6 +163,11 @@ class GuestMachine:
         return self.machine.argv
 
     @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self.machine.pid
+
+    @property
     def transcript(self) -> bytes:
         """What the guest has written on its console, the last mebibyte of it."""
         return b"" if self._transcript is None else bytes(self._transcript.text)
