@@ -18,7 +18,7 @@ from qemu_viso.guest.cpio import CpioWriter
 from qemu_viso.pytest_plugin.exports import Export
 from qemu_viso.qemu.devices import NbdMedium
 from qemu_viso.qemu.process import Child
-from qemu_viso.qemu.storage_daemon import listen
+from qemu_viso.sockets import UnixListener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ def test_a_medium_that_never_answers(viso_machine: Machines, image: Path, tmp_pa
     """A server that took the connection and then sleeps: QEMU waits for it, and we do not wait for QEMU."""
     path = str(tmp_path / "silent")
     silent = Export(image, "nbd", path, NbdMedium(path))
-    with listen(path), pytest.raises(GuestError, match=r"waiting for QEMU to start|in time"):
+    with UnixListener.bind(path), pytest.raises(GuestError, match=r"waiting for QEMU to start|in time"):
         viso_machine(silent, seconds=0.5).view("rock")
 
 

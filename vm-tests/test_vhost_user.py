@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.image.regions import Literal
-from qemu_viso.qemu.devices import Frontend
+from qemu_viso.qemu.devices import Frontend, PathChardev
 from qemu_viso.qemu.machine import MachineSpec
 from qemu_viso.qemu.platforms import PLATFORMS
 from qemu_viso.vhost_user import session
 from qemu_viso.vhost_user.messages import ProtocolFeature
-from tests.vhost_user.guests import ReconnectingChardev, scripted, with_vhost_user
+from tests.vhost_user.guests import scripted, with_vhost_user
 from tests.vhost_user.media import lay, mixed, noise, serving, write_file
 from tests.vhost_user.serve import large
 
@@ -252,7 +252,7 @@ def test_firmware_starts_from_the_disk(viso_machine: Machines, tmp_path: Path) -
     image = lay(Literal(sector, "boot sector"), 30720, Literal(text, "text"), 4 << 20)  # some cylinders at least
     path = str(tmp_path / "v")
     disk = (
-        ReconnectingChardev(path),
+        PathChardev("medium", path, reconnect=1),
         Frontend("vhost-user-blk-pci", (("chardev", "medium"), ("bootindex", "0"), ("queue-size", "1024"))),
     )
     spec = MachineSpec(PLATFORMS["amd64"], "pc", disk, agent=False)

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     build = build_guest(definition, progress=lambda line: print(f"qemu-viso: {line}", file=sys.stderr))
     reports: list[Report] = []
     for each in opened:
-        wanted = arguments.namespace or [name for name in namespaces(each.tree) if name in definition.namespaces]
+        wanted = arguments.namespace or definition.sees(namespaces(each.tree))
         print(f"qemu-viso: booting {definition.name} to look at {each.recipe.path}", file=sys.stderr)
         found = signals.run(_verify(each, build, wanted, arguments))
         reports += found

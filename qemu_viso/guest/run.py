@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import ConfigurationError
+from qemu_viso.guest import grub
 from qemu_viso.guest.agent import CONTENT_LIMIT, Agent
 from qemu_viso.guest.build import arguments_for
 from qemu_viso.qemu.devices import DirectKernel, VhostUserMedium
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 
 def kernel_of(build: GuestBuild) -> DirectKernel:
-    """The guest's kernel and initial RAM disk, for QEMU to load."""
+    """What QEMU loads itself: the guest's kernel and initial RAM disk, or GRUB."""
+    if build.definition.kernel is None:
+        return DirectKernel(str(build.kernel))
     return DirectKernel(str(build.kernel), str(build.initrd), arguments_for(build.definition))
 
 
@@ -100,6 +103,8 @@ async def view(
         machine = await stack.enter_async_context(Machine(spec, deadline))
         if daemon is not None:
             machine.watch(daemon.child)
+        if build.definition.reader == "grub":
+            return await grub.read_views(machine, bus, namespaces, deadline)
         agent = Agent(machine)
         await machine.release(deadline)
         await agent.greet(deadline)

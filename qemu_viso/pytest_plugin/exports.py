@@ -15,7 +15,8 @@ from qemu_viso.pytest_plugin.target import require_program
 from qemu_viso.qemu.devices import FileMedium, NbdMedium, VhostUserMedium
 from qemu_viso.qemu.storage_daemon import PROGRAM as STORAGE_DAEMON
 from qemu_viso.qemu.storage_daemon import StorageDaemon
-from qemu_viso.vhost_user import Device, Listener
+from qemu_viso.sockets import UnixListener
+from qemu_viso.vhost_user import Device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,7 @@ def exported(loop: LoopThread, what: Opened | Path, kind: Kind, *, direct: bool 
         if kind == "vhost-user-blk" and direct:
             if isinstance(what, Path):
                 raise UsageError("only a recipe can be served as vhost-user-blk without a daemon")
-            listener = stack.enter_context(Listener.bind())
+            listener = stack.enter_context(UnixListener.bind(name="vhost-user"))
             stack.enter_context(Device(what.image, listener))
             assert listener.path is not None
             yield Export(what, kind, listener.path, VhostUserMedium(listener.path))
