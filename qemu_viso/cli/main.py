@@ -73,7 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     name = next((word for word in words if word in COMMANDS), None)
     arguments = parser(name).parse_args(_arranged(words, name))
-    return guard(lambda: load(arguments.command).run(arguments))
+    return guard(lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        return load(arguments.command).run(arguments)
+    except QemuVisoError as error:
+        if getattr(arguments, "json", False):
+            _print_error(error)
+        raise
 
 
 def guard(work: Callable[[], int]) -> int:
@@ -110,6 +119,18 @@ def guard(work: Callable[[], int]) -> int:
             file=sys.stderr,
         )
         return InternalError.status
+
+
+def _print_error(error: QemuVisoError) -> None:
+    """An error as JSON, for those who asked for JSON; the sentence goes to stderr all the same."""
+    from qemu_viso.cli.common import print_json
+
+    place = error.place
+    content: dict[str, object] = {"status": error.status, "message": error.message, "hint": error.hint}
+    if place is not None:
+        content |= {"file": place.file, "line": place.line, "column": place.column}
+    print_json({"error": content})
+    sys.stdout.flush()
 
 
 def _forget_output() -> None:
