@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from qemu_viso.qemu.platforms import Platform
 
 
+FAST, FULL = "fast", "full"
+
+
 @dataclass(frozen=True, slots=True)
 class GuestDefinition:
     """A guest that can be built from Debian packages.
@@ -36,6 +39,7 @@ class GuestDefinition:
         modules: kernel modules to load, in this order, each after what it depends on.
         agent: path of the script that becomes `/init`.
         source: path of the definition.
+        tier: `fast` for guests that are quick enough to be asked all the time, else `full`.
     """
 
     name: str
@@ -50,6 +54,7 @@ class GuestDefinition:
     modules: tuple[str, ...]
     agent: Path
     source: Path
+    tier: str = FULL
 
     @property
     def platform(self) -> Platform:
@@ -90,6 +95,10 @@ class _Table:
     def _check(self, key: str, value: str, allowed: tuple[str, ...]) -> None:
         if allowed and value not in allowed:
             raise self._fail(f"'{self._key(key)}' knows no '{value}'", hint=f"one of {', '.join(allowed)}")
+
+    def choice(self, key: str, allowed: tuple[str, ...], otherwise: str) -> str:
+        """One of some words; `otherwise` where the key is not there."""
+        return self.text(key, allowed) if key in self._content else otherwise
 
     def table(self, key: str) -> _Table:
         value = self._content.pop(key, None)
@@ -160,6 +169,7 @@ def _read(name: str, source: Path, content: dict[str, object]) -> GuestDefinitio
         modules=initrd.texts("modules"),
         agent=agent,
         source=source,
+        tier=top.choice("tier", (FAST, FULL), FULL),
     )
     for table in (packages, kernel, initrd, top):
         table.end()

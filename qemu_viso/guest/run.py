@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import ConfigurationError
@@ -10,16 +10,21 @@ from qemu_viso.guest.agent import CONTENT_LIMIT, Agent
 from qemu_viso.guest.build import arguments_for
 from qemu_viso.qemu.devices import DirectKernel, VhostUserMedium
 from qemu_viso.qemu.machine import Machine, machine_for
+from qemu_viso.qemu.remains import remains_of
 from qemu_viso.qemu.storage_daemon import StorageDaemon
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from qemu_viso.guest.build import GuestBuild
     from qemu_viso.guest.view import GuestView, Namespace
     from qemu_viso.qemu.deadline import Deadline
-    from qemu_viso.qemu.devices import Bus, Medium
+    from qemu_viso.qemu.devices import BlockMedium, Bus, Medium
     from qemu_viso.qemu.machine import MachineSpec
+    from qemu_viso.qemu.process import Child
+    from qemu_viso.qemu.remains import Remains
+
+    TakeRemains = Callable[[Remains], None]
 
 
 def kernel_of(build: GuestBuild) -> DirectKernel:
@@ -53,6 +58,100 @@ def spec_for(
     if from_medium:
         return machine_for(definition.platform, bus, medium, boot=firmware, accelerator=accelerator, sandbox=sandbox)
     return machine_for(definition.platform, bus, medium, kernel_of(build), accelerator=accelerator, sandbox=sandbox)
+
+
+class Session:
+    """A guest that waits for questions; see `booted`.
+
+    Attributes:
+        machine: in which it runs.
+        agent: through which it is asked.
+        bus: how the medium is attached.
+    """
+
+    def __init__(self, machine: Machine, agent: Agent, bus: Bus, others: tuple[Child, ...]) -> None:
+        self.machine = machine
+        self.agent = agent
+        self.bus = bus
+        self._others = others
+
+    @property
+    def description(self) -> str:
+        """The guest's architecture and kernel release."""
+        return self.agent.description
+
+    async def view(self, namespace: Namespace, deadline: Deadline, *, limit: int = CONTENT_LIMIT) -> GuestView:
+        """What it sees of the medium in a namespace; see `Agent.view`."""
+        return await self.agent.view(self.bus.guest_device, namespace, deadline, limit=limit)
+
+    async def read(self, namespace: Namespace, path: str, offset: int, length: int, deadline: Deadline) -> bytes:
+        """A piece of a file; see `Agent.read`."""
+        return await self.agent.read(self.bus.guest_device, namespace, path, offset, length, deadline)
+
+    async def change(self, medium: BlockMedium, deadline: Deadline) -> None:
+        """Put another medium into the drive; see `Machine.change_medium`."""
+        await self.machine.change_medium(medium, deadline)
+
+    async def remains(self) -> Remains:
+        """What there is to keep of a machine whose guest saw something wrong."""
+        return await remains_of(self.machine, self._others)
+
+    async def quit(self, deadline: Deadline) -> None:
+        """Let the guest switch itself off, and wait for QEMU's end."""
+        await self.agent.quit(deadline)
+
+
+@asynccontextmanager
+async def booted(
+    build: GuestBuild,
+    bus: Bus,
+    medium: Medium,
+    deadline: Deadline,
+    *,
+    accelerator: str = "tcg",
+    from_medium: bool = False,
+    firmware: Literal["bios", "uefi"] = "bios",
+    sandbox: bool = True,
+    on_failure: TakeRemains | None = None,
+) -> AsyncIterator[Session]:
+    """Boot a guest; whatever still runs of it at the end of the block is ended.
+
+    Args:
+        build: the guest.
+        bus: how the medium reaches it.
+        medium: what it looks at. For a bus that carries vhost-user, any other medium goes through a
+            qemu-storage-daemon.
+        deadline: by when the guest must answer.
+        accelerator: what executes the guest's instructions.
+        from_medium: the guest's kernel and initial RAM disk are on the medium, and the firmware starts them.
+        firmware: the one that does.
+        sandbox: whether QEMU confines itself; the accelerator's `Verdict` tells whether it can.
+        on_failure: takes what is left of the machine when the block, or the boot, ends with an error.
+
+    Raises:
+        GuestError: QEMU, the daemon or the guest failed, with their last words.
+        MissingProgramError: QEMU or its firmware is not installed, or too old.
+        ConfigurationError: the guest's kernel cannot drive the bus.
+    """
+    async with AsyncExitStack() as stack:
+        others: tuple[Child, ...] = ()
+        if bus.carries == "vhost-user" and not isinstance(medium, VhostUserMedium):
+            daemon = await stack.enter_async_context(StorageDaemon(medium, {"vhost-user"}, deadline))
+            medium, others = daemon.vhost_user, (daemon.child,)
+        spec = spec_for(build, bus, medium, accelerator, from_medium=from_medium, firmware=firmware, sandbox=sandbox)
+        machine = Machine(spec, deadline)
+        try:
+            await stack.enter_async_context(machine)
+            for child in others:
+                machine.watch(child)
+            agent = Agent(machine)
+            await machine.release(deadline)
+            await agent.greet(deadline)
+            yield Session(machine, agent, bus, others)
+        except Exception:
+            if on_failure is not None:
+                on_failure(await remains_of(machine, others))
+            raise
 
 
 async def view(
@@ -91,18 +190,16 @@ async def view(
         MissingProgramError: QEMU is not installed, or too old.
         ConfigurationError: the guest's kernel cannot drive the bus.
     """
-    async with AsyncExitStack() as stack:
-        daemon = None
-        if bus.carries == "vhost-user" and not isinstance(medium, VhostUserMedium):
-            daemon = await stack.enter_async_context(StorageDaemon(medium, {"vhost-user"}, deadline))
-            medium = daemon.vhost_user
-        spec = spec_for(build, bus, medium, accelerator, from_medium=from_medium, firmware=firmware, sandbox=sandbox)
-        machine = await stack.enter_async_context(Machine(spec, deadline))
-        if daemon is not None:
-            machine.watch(daemon.child)
-        agent = Agent(machine)
-        await machine.release(deadline)
-        await agent.greet(deadline)
-        views = [await agent.view(bus.guest_device, each, deadline, limit=limit) for each in namespaces]
-        await agent.quit(deadline)
+    async with booted(
+        build,
+        bus,
+        medium,
+        deadline,
+        accelerator=accelerator,
+        from_medium=from_medium,
+        firmware=firmware,
+        sandbox=sandbox,
+    ) as session:
+        views = [await session.view(each, deadline, limit=limit) for each in namespaces]
+        await session.quit(deadline)
         return views

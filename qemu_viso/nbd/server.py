@@ -25,6 +25,7 @@ from qemu_viso.nbd.constants import MAX_STRING
 from qemu_viso.nbd.contexts import Status
 from qemu_viso.nbd.handshake import Ended, Export, Handshake, Selected, StartTls, Tls
 from qemu_viso.nbd.session import Session
+from qemu_viso.nbd.trace import ReadTrace, TracedParser
 
 if TYPE_CHECKING:
     import ssl
@@ -78,6 +79,7 @@ class Server:
         tls: a context from `tls.server_context`, with which every client must use TLS; None for a server without TLS.
         insecure: allow clients of other machines without TLS.
         limits: what a client may cost.
+        trace: writes down what clients read; None for none.
 
     Raises:
         UsageError: an address that other machines can reach, without TLS and without `insecure`; no export, or an
@@ -92,6 +94,7 @@ class Server:
         tls: ssl.SSLContext | None = None,
         insecure: bool = False,
         limits: Limits | None = None,
+        trace: ReadTrace | None = None,
     ) -> None:
         if listener.exposed and tls is None and not insecure:
             raise UsageError(
@@ -102,6 +105,7 @@ class Server:
         self._listener = listener
         self._address = listener.address
         self._tls = tls
+        self._trace = trace
         self._exports = _exports(exports)
         self._connections: dict[Thread, socket.socket] = {}
         self._lock = Lock()
@@ -262,7 +266,8 @@ class Server:
             handshake.receive(buffer[:count])
         channel.limit(self.limits.idle)
         name = outcome.export.name
-        session = Session(channel, exports.images[name], exports.status[name], outcome, self._report)
+        parser = None if self._trace is None else TracedParser(outcome.mode, self._trace, name)
+        session = Session(channel, exports.images[name], exports.status[name], outcome, self._report, parser)
         wrong = session.run()
         channel.finish()
         return wrong

@@ -23,6 +23,7 @@ from qemu_viso.qemu.devices import (
     MEDIUM_DEVICE,
     Accelerator,
     AgentPort,
+    Frontend,
     Memory,
     Pvpanic,
     QmpMonitor,
@@ -144,10 +145,12 @@ def machine_for(
     if boot == "uefi":
         firmware = (find_uefi(platform),)
         memory = max(memory, UEFI_MEMORY)
+    # Nobody looks at it until something fails, and then it may show what the console does not.
+    screen = () if platform.screen is None else (Frontend(platform.screen),)
     return MachineSpec(
         platform,
         platform.machine or bus.machine,
-        (*firmware, *others, *devices),
+        (*firmware, *others, *screen, *devices),
         memory=memory,
         accelerator=Accelerator(accelerator),
         sandbox=sandbox,
@@ -292,6 +295,11 @@ class Machine:
         return await self._trouble.attend(work, deadline, doing)
 
     # Commands
+
+    @property
+    def child(self) -> Child | None:
+        """QEMU's process, also after its end; None before it was started."""
+        return self._child
 
     @property
     def argv(self) -> tuple[str, ...]:
