@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import ConfigurationError
+from qemu_viso.guest import grub
 from qemu_viso.guest.agent import CONTENT_LIMIT, Agent
 from qemu_viso.guest.build import arguments_for
+from qemu_viso.guest.wire import RefusedError
 from qemu_viso.qemu.devices import DirectKernel, VhostUserMedium
 from qemu_viso.qemu.machine import Machine, machine_for
 from qemu_viso.qemu.remains import remains_of
 from qemu_viso.qemu.storage_daemon import StorageDaemon
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.guest.view import GuestView, Namespace
+    from qemu_viso.guest.view import GuestView, Namespace, ReaderName
     from qemu_viso.qemu.deadline import Deadline
     from qemu_viso.qemu.devices import BlockMedium, Bus, Medium
     from qemu_viso.qemu.machine import MachineSpec
     from qemu_viso.qemu.process import Child
     from qemu_viso.qemu.remains import Remains
 
+    ReadViews = Callable[[Deadline], Awaitable[list[GuestView]]]
     TakeRemains = Callable[[Remains], None]
 
 
 def kernel_of(build: GuestBuild) -> DirectKernel:
-    """The guest's kernel and initial RAM disk, for QEMU to load."""
+    """What QEMU loads itself: the guest's kernel and initial RAM disk, or GRUB."""
+    if build.definition.kernel is None:
+        return DirectKernel(str(build.kernel))
     return DirectKernel(str(build.kernel), str(build.initrd), arguments_for(build.definition))
 
 
@@ -65,28 +71,25 @@ class Session:
 
     Attributes:
         machine: in which it runs.
-        agent: through which it is asked.
-        bus: how the medium is attached.
+        description: of the guest and what reads the medium in it: architecture and kernel release, or package.
     """
 
-    def __init__(self, machine: Machine, agent: Agent, bus: Bus, others: tuple[Child, ...]) -> None:
+    def __init__(self, machine: Machine, description: str, others: tuple[Child, ...]) -> None:
         self.machine = machine
-        self.agent = agent
-        self.bus = bus
+        self.description = description
         self._others = others
-
-    @property
-    def description(self) -> str:
-        """The guest's architecture and kernel release."""
-        return self.agent.description
 
     async def view(self, namespace: Namespace, deadline: Deadline, *, limit: int = CONTENT_LIMIT) -> GuestView:
         """What it sees of the medium in a namespace; see `Agent.view`."""
-        return await self.agent.view(self.bus.guest_device, namespace, deadline, limit=limit)
+        raise NotImplementedError
 
-    async def read(self, namespace: Namespace, path: str, offset: int, length: int, deadline: Deadline) -> bytes:
-        """A piece of a file; see `Agent.read`."""
-        return await self.agent.read(self.bus.guest_device, namespace, path, offset, length, deadline)
+    async def read(self, namespace: Namespace, path: str, offset: int, length: int, deadline: Deadline) -> bytes:  # noqa: ARG002
+        """A piece of a file; see `Agent.read`.
+
+        Raises:
+            RefusedError: it knows no way to do that.
+        """
+        raise RefusedError("this guest reads files only as a whole")
 
     async def change(self, medium: BlockMedium, deadline: Deadline) -> None:
         """Put another medium into the drive; see `Machine.change_medium`."""
@@ -97,8 +100,43 @@ class Session:
         return await remains_of(self.machine, self._others)
 
     async def quit(self, deadline: Deadline) -> None:
-        """Let the guest switch itself off, and wait for QEMU's end."""
-        await self.agent.quit(deadline)
+        """Let the guest switch itself off, if it can, and wait for QEMU's end."""
+
+
+class AgentSession(Session):
+    """A Linux with the agent."""
+
+    def __init__(self, agent: Agent, machine: Machine, bus: Bus, others: tuple[Child, ...]) -> None:
+        super().__init__(machine, agent.description, others)
+        self._agent = agent
+        self._device = bus.guest_device
+
+    async def view(self, namespace: Namespace, deadline: Deadline, *, limit: int = CONTENT_LIMIT) -> GuestView:
+        """See `Agent.view`."""
+        return await self._agent.view(self._device, namespace, deadline, limit=limit)
+
+    async def read(self, namespace: Namespace, path: str, offset: int, length: int, deadline: Deadline) -> bytes:
+        """See `Agent.read`."""
+        return await self._agent.read(self._device, namespace, path, offset, length, deadline)
+
+    async def quit(self, deadline: Deadline) -> None:
+        """See `Agent.quit`."""
+        await self._agent.quit(deadline)
+
+
+class ScriptedSession(Session):
+    """A reader that is told at its start in which namespaces it is to look; the first question lets it begin."""
+
+    def __init__(self, read_views: ReadViews, machine: Machine, description: str, others: tuple[Child, ...]) -> None:
+        super().__init__(machine, description, others)
+        self._read_views = read_views
+        self._views: dict[Namespace, GuestView] | None = None
+
+    async def view(self, namespace: Namespace, deadline: Deadline, *, limit: int = CONTENT_LIMIT) -> GuestView:  # noqa: ARG002
+        """What it saw in one of the namespaces that were named at its start."""
+        if self._views is None:
+            self._views = {view.namespace: view for view in await self._read_views(deadline)}
+        return self._views[namespace]
 
 
 @asynccontextmanager
@@ -107,6 +145,7 @@ async def booted(
     bus: Bus,
     medium: Medium,
     deadline: Deadline,
+    namespaces: Sequence[Namespace],
     *,
     accelerator: str = "tcg",
     from_medium: bool = False,
@@ -122,6 +161,7 @@ async def booted(
         medium: what it looks at. For a bus that carries vhost-user, any other medium goes through a
             qemu-storage-daemon.
         deadline: by when the guest must answer.
+        namespaces: in which it will be asked to look; a guest with an agent may be asked for others too.
         accelerator: what executes the guest's instructions.
         from_medium: the guest's kernel and initial RAM disk are on the medium, and the firmware starts them.
         firmware: the one that does.
@@ -144,14 +184,26 @@ async def booted(
             await stack.enter_async_context(machine)
             for child in others:
                 machine.watch(child)
-            agent = Agent(machine)
-            await machine.release(deadline)
-            await agent.greet(deadline)
-            yield Session(machine, agent, bus, others)
+            if build.definition.reader == "agent":
+                agent = Agent(machine)
+                await machine.release(deadline)
+                await agent.greet(deadline)
+                yield AgentSession(agent, machine, bus, others)
+            else:
+                read_views = partial(_read_views, build.definition.reader, machine, bus, namespaces)
+                description = " ".join(build.packages[0]) if build.packages else build.definition.title
+                yield ScriptedSession(read_views, machine, description, others)
         except Exception:
             if on_failure is not None:
                 on_failure(await remains_of(machine, others))
             raise
+
+
+async def _read_views(
+    reader: ReaderName, machine: Machine, bus: Bus, namespaces: Sequence[Namespace], deadline: Deadline
+) -> list[GuestView]:
+    assert reader == "grub", "there is no other reader without an agent"
+    return await grub.read_views(machine, bus, namespaces, deadline)
 
 
 async def view(
@@ -195,6 +247,7 @@ async def view(
         bus,
         medium,
         deadline,
+        namespaces,
         accelerator=accelerator,
         from_medium=from_medium,
         firmware=firmware,

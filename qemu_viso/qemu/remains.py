@@ -41,25 +41,27 @@ class Remains:
 
 
 async def remains_of(machine: Machine, others: Sequence[Child] = ()) -> Remains:
-    """Take what is known of a machine that has been started; never fails.
+    """Take what is known of a machine; never fails.
 
     Args:
         machine: alive, or ended a moment ago.
         others: processes on which it depends.
     """
+    if not machine.started:
+        return Remains(tuple(each.argv for each in others), (), b"", (), None)
     screenshot = await _screenshot(machine)
-    children = [*others, *([] if machine.child is None else [machine.child])]
+    children = (*others, machine.child)
     return Remains(
         tuple(each.argv for each in children),
-        tuple(machine.monitor.transcript) if machine.child is not None else (),
-        machine.console.remembered if machine.child is not None else b"",
+        tuple(machine.monitor.transcript),
+        machine.console.remembered,
         tuple((each.name, each.output) for each in children if each.output),
         screenshot,
     )
 
 
 async def _screenshot(machine: Machine) -> bytes | None:
-    if machine.child is None or machine.child.status is not None:
+    if machine.child.status is not None:
         return None
     with tempfile.TemporaryDirectory(prefix="qemu-viso-screen-") as folder, contextlib.suppress(GuestError, OSError):
         path = Path(folder) / "screen.png"

@@ -11,7 +11,7 @@ from qemu_viso.verify.expected import content_sha256, expected_label, expected_v
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from qemu_viso.guest.view import Entry, GuestView
+    from qemu_viso.guest.view import Entry, Fact, GuestView
     from qemu_viso.image import Content
     from qemu_viso.tree.tree import Tree
     from qemu_viso.verify.expected import Expected
@@ -75,7 +75,7 @@ def compare(
         sampled: files of which only pieces were compared: the offset of the first byte that was wrong, or None.
         expected: what must be seen, if that has been worked out already.
     """
-    expected = expected_view(tree, view.namespace) if expected is None else expected
+    expected = expected_view(tree, view.namespace, view.reader) if expected is None else expected
     differences = []
     label = expected_label(tree, view.namespace)
     if label != view.label:
@@ -87,48 +87,57 @@ def compare(
         if seen is None:
             differences.append(Difference(path, "name", f"a {wanted.kind}", "absent"))
         else:
-            differences.extend(_fields(path, wanted, seen))
-            if wanted.content is not None and wanted.size == seen.size:
-                differences.extend(_content(path, wanted.content, seen, sums, sampled))
+            found = _fields(path, wanted, seen, view.facts)
+            differences += found
+            sized = not any(difference.field == "size" for difference in found)
+            if sized and seen.kind == wanted.kind == "file" and "content" in view.facts:
+                differences += _content(path, wanted, seen, sums, sampled)
     return len(expected), sorted(differences, key=lambda difference: difference.path)
 
 
-def _fields(path: str, wanted: Expected, seen: Entry) -> list[Difference]:
+def _fields(path: str, wanted: Expected, seen: Entry, facts: frozenset[Fact]) -> list[Difference]:
+    """What differs beside the content."""
+    if wanted.target is not None and "target" not in facts:
+        # A reader that follows links tells of what they lead to.
+        return []
     if wanted.kind != seen.kind:
         return [Difference(path, "kind", wanted.kind, seen.kind)]
     differences = []
 
-    def check(field: str, expected: object, found: object) -> None:
-        if expected != found:
-            differences.append(Difference(path, field, str(expected), str(found)))
+    def differ(field: Fact, expected: str, found: str) -> None:
+        if field in facts:
+            differences.append(Difference(path, field, expected, found))
 
+    # Nothing is put into words unless it differs: there may be a million entries.
     if wanted.mode != seen.mode:
-        check("mode", f"{wanted.mode:04o}", f"{seen.mode:04o}")
-    check("owner", wanted.uid, seen.uid)
-    check("group", wanted.gid, seen.gid)
-    times = (wanted.mtime, wanted.mtime_nanoseconds), (seen.mtime, seen.mtime_nanoseconds)
-    if times[0] != times[1] and not seen.mtime == _wrapped(wanted.mtime) != wanted.mtime:
-        check("mtime", _seconds(wanted.mtime, wanted.mtime_nanoseconds), _seconds(seen.mtime, seen.mtime_nanoseconds))
+        differ("mode", f"{wanted.mode:04o}", f"{seen.mode:04o}")
+    if wanted.uid != seen.uid:
+        differ("owner", str(wanted.uid), str(seen.uid))
+    if wanted.gid != seen.gid:
+        differ("group", str(wanted.gid), str(seen.gid))
+    same_time = (wanted.mtime, wanted.mtime_nanoseconds) == (seen.mtime, seen.mtime_nanoseconds)
+    if not same_time and not seen.mtime == _wrapped(wanted.mtime) != wanted.mtime:
+        expected = _seconds(wanted.mtime, wanted.mtime_nanoseconds)
+        differ("mtime", expected, _seconds(seen.mtime, seen.mtime_nanoseconds))
     if wanted.target != seen.target:
-        check("target", repr(wanted.target), repr(seen.target))
-    if wanted.content is not None:
-        check("size", wanted.size, seen.size)
+        differ("target", repr(wanted.target), repr(seen.target))
+    if wanted.content is not None and wanted.size != seen.size:
+        differ("size", str(wanted.size), str(seen.size))
     return differences
 
 
 def _content(
     path: str,
-    content: Content,
+    wanted: Expected,
     seen: Entry,
     sums: Callable[[Content], str],
     sampled: Mapping[str, int | None],
 ) -> list[Difference]:
-    if seen.kind != "file":
-        return []
     if seen.sha256 is None and path in sampled:
         wrong = sampled[path]
         return [] if wrong is None else [Difference(path, "content", "that of its source", f"not so at byte {wrong}")]
-    expected = sums(content)
+    assert wanted.content is not None, "a file has content"
+    expected = sums(wanted.content)
     return (
         [] if expected == seen.sha256 else [Difference(path, "content", f"sha256 {expected}", f"sha256 {seen.sha256}")]
     )

@@ -1,7 +1,7 @@
 """What a guest must see, worked out from the tree: names, attributes and contents as each namespace shows them.
 
-Nothing here reads the image back: names follow the rules of Linux's isofs and udf drivers, contents come from the
-sources themselves.
+Nothing here reads the image back: names follow the rules of Linux's isofs and udf drivers, or of another reader;
+contents come from the sources themselves.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from qemu_viso.ondisk.susp import NM_HEAD, nm
 from qemu_viso.sources.host import HostFile
 from qemu_viso.tree.nodes import Directory, File
 from qemu_viso.tree.nodes import Namespace as TreeNamespace
-from qemu_viso.verify.udf_names import shown_name
+from qemu_viso.verify.udf_names import recorded_name, shown_name
 from qemu_viso.verify.udf_names import shown_target as shown_udf_target
 from qemu_viso.viso.recipe import VolumeField
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from qemu_viso.guest.view import Kind, Namespace
+    from qemu_viso.guest.view import Kind, Namespace, ReaderName
     from qemu_viso.image import Content
     from qemu_viso.tree.nodes import Node
     from qemu_viso.tree.tree import Tree
@@ -40,6 +40,8 @@ LABEL_BYTES = 32
 UDF_LABEL_BYTES = 30
 """Bytes of characters in a field of 32, beside the compression id and the length."""
 LONGEST_ROCK_NAME = 253
+UNPRINTABLE: Mapping[ReaderName, Mapping[int, int]] = {"grub": str.maketrans("\t\n", "??")}
+"""What a reader cannot show of a name, and what it shows instead."""
 
 
 class Expected(NamedTuple):
@@ -86,8 +88,8 @@ def require(tree: Tree, namespace: Namespace) -> None:
         raise missing_namespace(tree, namespace)
 
 
-def expected_view(tree: Tree, namespace: Namespace) -> dict[str, Expected]:
-    """Every path, the root included, that Linux must show of a laid out tree.
+def expected_view(tree: Tree, namespace: Namespace, reader: ReaderName = "agent") -> dict[str, Expected]:
+    """Every path, the root included, that a reader must show of a laid out tree; Linux, if none is named.
 
     Raises:
         UsageError: the image has no such namespace.
@@ -97,29 +99,34 @@ def expected_view(tree: Tree, namespace: Namespace) -> dict[str, Expected]:
     stack: list[tuple[str, Directory]] = [("", tree.root)]
     while stack:
         path, directory = stack.pop()
-        for name, node in _names(tree, directory, namespace):
+        for name, node in _names(tree, directory, namespace, reader):
+            if reader in UNPRINTABLE:
+                name = name.translate(UNPRINTABLE[reader])
             view[f"{path}/{name}"] = _expected(tree, node, namespace)
             if isinstance(node, Directory):
                 stack.append((f"{path}/{name}", node))
     return view
 
 
-def _names(tree: Tree, directory: Directory, namespace: Namespace) -> Iterator[tuple[str, Node]]:
+def _names(tree: Tree, directory: Directory, namespace: Namespace, reader: ReaderName) -> Iterator[tuple[str, Node]]:
+    linux = reader == "agent"
     if namespace == "rock":
         renamed = directory.rock_names or {}
         for name, node in directory.nodes(TreeNamespace.ISO).items():
-            yield rock_name(renamed.get(name, name)), node
+            name = renamed.get(name, name)
+            yield rock_name(name) if linux else name, node
     elif namespace == "plain":
         for identifier, _, node in Primary(tree.settings, tree.time_ns).entries(directory):
             yield plain_name(identifier.decode()), node
     elif namespace == "joliet":
         for encoded, _, node in Joliet().entries(directory):
+            name = encoded.decode("utf-16-be")
             # get_joliet_filename drops dots at the end.
-            yield encoded.decode("utf-16-be").rstrip("."), node
+            yield name.rstrip(".") if linux else name, node
     else:
         nodes = directory.nodes(TreeNamespace.UDF)
         for identifier, node in zip(udf_names(list(nodes)), nodes.values(), strict=True):
-            yield shown_name(identifier), node
+            yield shown_name(identifier) if linux else recorded_name(identifier), node
 
 
 def rock_name(name: str) -> str:

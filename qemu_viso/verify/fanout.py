@@ -140,12 +140,16 @@ class FanOut:
             return Verdict("tcg", works=True, seconds=0.0)
         return best(self._verdicts, platform)
 
+    def _changeable(self, boot: Boot) -> bool:
+        """Whether a guest that runs can be given the next recipe."""
+        return BUSES[boot.bus].removable and boot.guest.reader == "agent" and not self._options.from_medium
+
     async def _boot(self, boot: Boot) -> list[Report]:
         """As many machines as it takes: one, if the medium can be changed and nothing fails."""
         reports: list[Report] = []
         looks = list(boot.looks)
         while looks:
-            once = looks if BUSES[boot.bus].removable and not self._options.from_medium else looks[:1]
+            once = looks if self._changeable(boot) else looks[:1]
             machine = _OneMachine(boot, once, self._sums, self._options)
             try:
                 verdict = self._accelerator(boot.guest.platform)
@@ -198,6 +202,7 @@ class _OneMachine:
                     BUSES[self._boot.bus],
                     NbdMedium(socket, self._export(0)),
                     self._deadline(self._looks[0]),
+                    self._looks[0].namespaces,
                     accelerator=verdict.accelerator,
                     sandbox=verdict.sandbox,
                     from_medium=self._options.from_medium,
@@ -228,7 +233,7 @@ class _OneMachine:
         return Deadline.after(allowance(look.opened, len(look.namespaces), self._options.seconds))
 
     async def _look(self, session: Session, look: Look, deadline: Deadline) -> None:
-        looking = Looking(session, look.opened, self._boot.guest.name, self._sums)
+        looking = Looking(session, look.opened, self._boot.guest.name, self._boot.bus, self._sums)
         for namespace in look.namespaces:
             try:
                 report = await looking.report(namespace, deadline, self._started)

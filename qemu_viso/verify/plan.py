@@ -143,19 +143,16 @@ def _namespaces(
     opened: Opened, guest: GuestDefinition, wanted: Sequence[str]
 ) -> tuple[tuple[Namespace, ...], list[tuple[Namespace, QemuVisoError]]]:
     present = namespaces(opened.tree)
+    seen = guest.sees(present)
     if not wanted or ALL in wanted:
-        return tuple(each for each in present if each in guest.namespaces), []
-    possible: list[Namespace] = []
+        return seen, []
     refused: list[tuple[Namespace, QemuVisoError]] = []
     for each in NAMESPACES:
-        if each not in wanted:
-            continue
-        if each not in present:
+        if each in wanted and each not in present:
             refused.append((each, missing_namespace(opened.tree, each)))
-        elif each not in guest.namespaces:
-            known = ", ".join(guest.namespaces)
-            reason = ConfigurationError(f"the guest '{guest.name}' does not read {each}", hint=f"it reads {known}")
+        elif each in wanted and each not in seen:
+            reason = ConfigurationError(
+                f"the guest '{guest.name}' cannot be made to look at {each}", hint=f"it looks at {', '.join(seen)}"
+            )
             refused.append((each, reason))
-        else:
-            possible.append(each)
-    return tuple(possible), refused
+    return tuple(each for each in seen if each in wanted), refused

@@ -81,9 +81,9 @@ async def verify(
     with Server({opened.image.name: opened.image}, listener):
         started = time.monotonic()
         async with booted(
-            build, BUSES[bus], medium, deadline, accelerator=accelerator, from_medium=from_medium
+            build, BUSES[bus], medium, deadline, namespaces, accelerator=accelerator, from_medium=from_medium
         ) as session:
-            look = Looking(session, opened, build.definition.name, Sums())
+            look = Looking(session, opened, build.definition.name, bus, Sums())
             reports = []
             for namespace in namespaces:
                 reports.append(await look.report(namespace, deadline, started))
@@ -101,13 +101,15 @@ class Looking:
         session: the guest, with the recipe's medium in its drive.
         opened: the recipe.
         guest: the guest's name.
+        bus: of the medium.
         sums: hashes that are known already.
     """
 
-    def __init__(self, session: Session, opened: Opened, guest: str, sums: Sums) -> None:
+    def __init__(self, session: Session, opened: Opened, guest: str, bus: str, sums: Sums) -> None:
         self._session = session
         self._opened = opened
         self._guest = guest
+        self._bus = bus
         self._sums = sums
 
     async def report(self, namespace: Namespace, deadline: Deadline, started: float) -> Report:
@@ -124,7 +126,7 @@ class Looking:
         """
         view = await self._session.view(namespace, deadline)
         # Other guests' machines are attended to while this takes its time.
-        expected = await asyncio.to_thread(expected_view, self._opened.tree, namespace)
+        expected = await asyncio.to_thread(expected_view, self._opened.tree, namespace, view.reader)
         pieces = await self._sample(view, expected, deadline)
         count, differences = await asyncio.to_thread(compare, self._opened.tree, view, self._sums, pieces, expected)
         wrong = await self._wrong_bytes(differences, expected, view, pieces, deadline)
@@ -132,7 +134,7 @@ class Looking:
         return Report(
             self._opened.recipe.path,
             self._guest,
-            self._session.bus.name,
+            self._bus,
             namespace,
             count,
             (*placed, *differences[SHOWN:]),

@@ -11,7 +11,7 @@ from qemu_viso.qemu.remains import Remains
 from qemu_viso.verify.expected import content_sha256, expected_label, expected_view
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from qemu_viso.guest.build import GuestBuild
     from qemu_viso.guest.view import Namespace
@@ -53,7 +53,13 @@ class Guests:
 
     @asynccontextmanager
     async def booted(
-        self, build: GuestBuild, bus: Bus, medium: NbdMedium, deadline: Deadline, **options: object
+        self,
+        build: GuestBuild,
+        bus: Bus,
+        medium: NbdMedium,
+        deadline: Deadline,
+        namespaces: Sequence[Namespace],
+        **options: object,
     ) -> AsyncIterator[PretendedSession]:
         self.log.append(f"boot {bus.name} {medium.export}")
         self.running += 1

@@ -63,7 +63,7 @@ def test_all_that_is_possible(recipes: list[Opened]) -> None:
     assert [boot.bus for boot in boots] == list(guest.buses)
     for boot in boots:
         assert [look.opened for look in boot.looks] == recipes
-        assert [look.namespaces for look in boot.looks] == [("rock", "plain", "joliet"), ("rock", "plain", "udf")]
+        assert [look.namespaces for look in boot.looks] == [("rock", "joliet", "plain"), ("rock", "plain", "udf")]
 
 
 def test_the_default_bus_is_one_that_the_guest_has(recipes: list[Opened]) -> None:

@@ -53,11 +53,12 @@ def reports(tmp_path: Path) -> list[Report]:
         Difference(HOSTILE, "content", "sha256 1", "sha256 2", PLACE, 5),
         *(Difference(f"/{number}", "name", "absent", "a file") for number in range(SHOWN)),
     )
+    reason = f"no: {HOSTILE}\nsecond"
     kernel = "x86_64 6.1"
     return [
         Report("r.viso", "linux-cloud", "scsi-cd", "rock", 60, (), 3.5, kernel=kernel),
         Report("r.viso", "linux-cloud", "scsi-cd", "udf", 60, differences, 0.5, folder=folder, kernel=kernel),
-        Report(HOSTILE, "linux-cloud", "virtio-blk", "rock", 0, (), 1.0, reason=f"no: {HOSTILE}\nsecond", status=74, folder=folder),
+        Report(HOSTILE, "linux-cloud", "virtio-blk", "rock", 0, (), 1.0, reason=reason, status=74, folder=folder),
         Report("r.viso", "linux-s390x", "scsi-cd", "rock", 0, (), 0.0, reason="no QEMU", status=69, skipped=True),
     ]  # fmt: skip
 

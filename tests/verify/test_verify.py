@@ -138,3 +138,27 @@ def test_a_table_has_a_line_for_each_difference(tree: Tree) -> None:
 
 def _entry() -> Entry:
     return Entry("file", 0, 0, 0, 0, None, 0, None)
+
+
+def test_a_reader_is_held_to_what_it_tells(tree: Tree) -> None:
+    """Another mode, owner and time are not its business; a content is; what a link leads to is not asked."""
+    view = dataclasses.replace(honest(tree, "rock"), reader="grub", facts=frozenset({"content"}))
+    other = changed(view, "/a file.txt", mode=0, uid=7, gid=7, mtime=1, size=0)
+    other = changed(other, "/link", kind="file", target=None)
+    assert compare(tree, other)[1] == []
+    (difference,) = compare(tree, changed(other, "/d/b", sha256="0" * 64))[1]
+    assert (difference.path, difference.field) == ("/d/b", "content")
+    (difference,) = compare(tree, changed(other, "/d", kind="file"))[1]
+    assert (difference.path, difference.field) == ("/d", "kind")
+
+
+def test_names_as_other_readers_show_them(tmp_path: Path) -> None:
+    """Without the rules of Linux's drivers, but for what a console cannot show."""
+    files = {"in/tab\there": b"", "in/dot.": b"", "in/" + "h" * 255: b"", "in/..x": b""}
+    tree = opened(tmp_path, "--volume-id=X -R --udf", "/=in", files=files).tree
+    long = f"/{'h' * 255}"
+    assert sorted(expected_view(tree, "rock", "grub")) == ["/", "/..x", "/dot.", long, "/tab?here"]
+    assert sorted(expected_view(tree, "rock", "uefi-shell")) == ["/", "/..x", "/dot.", long, "/tab\there"]
+    assert {"/dot.", "/tab_here"} <= expected_view(tree, "joliet", "grub").keys()
+    assert {"/..x", "/tab?here"} <= expected_view(tree, "udf", "grub").keys()
+    assert "/..x" not in expected_view(tree, "udf")
