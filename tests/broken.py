@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from qemu_viso.image import Generated, Image, Literal, Patched, RegionMap
+from qemu_viso.opening import Opened
 from qemu_viso.sources.host import HostFile
 
 if TYPE_CHECKING:
     from qemu_viso.image import Content
-    from qemu_viso.opening import Opened
 
 
 def broken(opened: Opened, offset: int, data: bytes) -> Opened:
@@ -25,7 +24,7 @@ def broken(opened: Opened, offset: int, data: bytes) -> Opened:
             regions.append(start, stop - start, content)
     image = Image(regions, opened.image.name)
     assert image.read(offset, len(data)) == data
-    return dataclasses.replace(opened, image=image)
+    return Opened(opened.recipe, opened.tree, image)
 
 
 def _edited(image: Image, content: Content | None, start: int, stop: int, at: int, data: bytes) -> Content:
