@@ -138,9 +138,8 @@ def _children(tree: Tree, directory: Directory, namespace: Namespace) -> Iterato
         for encoded, _, node in Joliet().entries(directory):
             yield encoded.decode("utf-16-be").rstrip("."), encoded, node
     else:
-        renamed = directory.rock_names or {}
         for identifier, name, node in Primary(tree.settings, tree.time_ns).entries(directory):
-            rock = rock_name(renamed.get(name, name))
+            rock = rock_name(directory.rock_name(name))
             yield (rock if namespace == "rock" else plain_name(identifier.decode())), identifier, node
 
 
