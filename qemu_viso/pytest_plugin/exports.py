@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import UsageError
-from qemu_viso.nbd import Server, listen_unix, uri
+from qemu_viso.nbd import uri
 from qemu_viso.opening import Opened
 from qemu_viso.pytest_plugin.plainly import plainly
 from qemu_viso.pytest_plugin.target import require_program
 from qemu_viso.qemu.devices import FileMedium, NbdMedium, VhostUserMedium
+from qemu_viso.qemu.served import ServedImage
 from qemu_viso.qemu.storage_daemon import PROGRAM as STORAGE_DAEMON
 from qemu_viso.qemu.storage_daemon import StorageDaemon
 from qemu_viso.sockets import UnixListener
@@ -73,10 +74,8 @@ def block_medium(what: Opened | Path) -> Iterator[BlockMedium]:
     if isinstance(what, Path):
         yield FileMedium(str(what))
         return
-    listener = listen_unix()
-    assert isinstance(listener.address, uri.UnixAddress)
-    with Server({what.image.name: what.image}, listener):
-        yield NbdMedium(listener.address.path)
+    with ServedImage(what.image) as served:
+        yield served.medium
 
 
 @contextmanager
