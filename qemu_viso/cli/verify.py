@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let the firmware boot the medium, which must hold the guest's kernel, instead of loading the kernel",
     )
+    parser.add_argument(
+        "--firmware", choices=("bios", "uefi"), default="bios", help="what boots the medium (default: %(default)s)"
+    )
     add_json(parser)
 
 
@@ -92,6 +95,7 @@ async def _verify(
         seconds=arguments.timeout,
         accelerator=best(await verdicts(), build.definition.platform).accelerator,
         from_medium=arguments.boot_medium,
+        firmware=arguments.firmware,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.guest.run import view
 from qemu_viso.nbd import Server, listen_unix
@@ -33,6 +33,7 @@ async def verify(
     seconds: float = TIMEOUT_SECONDS,
     accelerator: str = "tcg",
     from_medium: bool = False,
+    firmware: Literal["bios", "uefi"] = "bios",
 ) -> list[Report]:
     """Boot a guest once, and compare what it sees in each namespace with what the recipe promises.
 
@@ -44,6 +45,7 @@ async def verify(
         seconds: how long all of it may take.
         accelerator: what executes the guest's instructions.
         from_medium: the guest's kernel is on the medium, and the machine's firmware starts it from there.
+        firmware: the one that does.
 
     Raises:
         GuestError: QEMU or the guest failed.
@@ -65,6 +67,7 @@ async def verify(
             Deadline.after(seconds),
             accelerator=accelerator,
             from_medium=from_medium,
+            firmware=firmware,
         )
     if opened.image.stale is not None:
         raise opened.image.stale
