@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from qemu_viso.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,13 +17,19 @@ if TYPE_CHECKING:
     from qemu_viso.viso.recipe import Recipe
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Frozen):
     """A recipe, what is in its image, and the image."""
 
     recipe: Recipe
     tree: Tree
     image: Image
+
+    @property
+    def folders(self) -> set[str]:
+        """Every host directory in which a change may change the image: of recipe, response files and sources."""
+        directory = os.path.dirname(self.recipe.path) or "."
+        files = (os.path.join(directory, name) for name in self.recipe.response_files)
+        return {directory, *(os.path.dirname(file) for file in files), *self.tree.folders}
 
 
 def open_viso(path: str) -> Opened:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from qemu_viso.opening import Opened
     from qemu_viso.verify.report import Report
 
+# In the checkout there is no entry point that tells pytest of it.
+pytest_plugins = ["qemu_viso.pytest_plugin"]
+
 FULL = "QEMU_VISO_FULL"
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 

@@ -22,7 +22,8 @@ from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.devices import BUSES, FileMedium, NbdMedium
 from qemu_viso.qemu.machine import Machine
 from qemu_viso.qemu.process import Child
-from qemu_viso.qemu.storage_daemon import StorageDaemon, listen
+from qemu_viso.qemu.storage_daemon import StorageDaemon
+from qemu_viso.sockets import UnixListener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +81,7 @@ def test_a_medium_that_ends_too_early(linux_cloud: GuestBuild, image: Path) -> N
 def test_a_medium_that_never_answers(linux_cloud: GuestBuild, image: Path, tmp_path: Path) -> None:
     """A server that took the connection and then sleeps: QEMU waits for it, and we do not wait for QEMU."""
     path = str(tmp_path / "silent")
-    with listen(path):
+    with UnixListener.bind(path):
         text = failure(linux_cloud, NbdMedium(path), "scsi-cd", 0.5)
     assert "waiting for QEMU to start" in text or "in time" in text
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ import pytest
 from qemu_viso.errors import GuestError
 from qemu_viso.guest.build import build_guest
 from qemu_viso.guest.definition import load_definition
-from qemu_viso.opening import open_viso
+from qemu_viso.opening import Opened, open_viso
 from qemu_viso.verify.run import verify
 from tests.recipes import opened, write_files
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from qemu_viso.guest.build import GuestBuild
     from qemu_viso.guest.view import Namespace
-    from qemu_viso.opening import Opened
     from qemu_viso.verify.report import Report
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
@@ -80,7 +78,7 @@ def test_what_is_wrong_is_noticed(grub: GuestBuild, tmp_path: Path) -> None:
     (served / "in" / "turned").mkdir()
     (served / "in" / "same").chmod(0o600)
     second = opened(served, "--udf -R --volume-id=TWO", "/=in")
-    for report in seen(dataclasses.replace(first, image=second.image), grub, ["rock", "udf"]):
+    for report in seen(Opened(first.recipe, first.tree, second.image), grub, ["rock", "udf"]):
         fields = {difference.path: difference.field for difference in report.differences}
         assert fields == {"/byte": "content", "/missing": "name", "/extra": "name", "/turned": "kind"}
 
@@ -89,4 +87,4 @@ def test_a_namespace_that_is_not_there(grub: GuestBuild, tmp_path: Path) -> None
     promised = opened(tmp_path, "--udf --volume-id=NONE", "/in=in", files={"in": b"x"})
     served = opened(tmp_path, "--volume-id=NONE", "/in=in")
     with pytest.raises(GuestError, match="GRUB does not find the namespace udf on the medium"):
-        seen(dataclasses.replace(promised, image=served.image), grub, ["udf"])
+        seen(Opened(promised.recipe, promised.tree, served.image), grub, ["udf"])

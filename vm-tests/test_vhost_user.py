@@ -18,14 +18,14 @@ from qemu_viso.guest.run import view
 from qemu_viso.image.regions import Literal
 from qemu_viso.opening import open_viso
 from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.devices import BUSES, Frontend, VhostUserMedium
+from qemu_viso.qemu.devices import BUSES, Frontend, PathChardev, VhostUserMedium
 from qemu_viso.qemu.machine import MachineSpec
 from qemu_viso.qemu.platforms import PLATFORMS
 from qemu_viso.qemu.sync import SyncMachine
 from qemu_viso.verify.diff import compare
 from qemu_viso.vhost_user import session
 from qemu_viso.vhost_user.messages import ProtocolFeature
-from tests.vhost_user.guests import ReconnectingChardev, scripted, with_vhost_user
+from tests.vhost_user.guests import scripted, with_vhost_user
 from tests.vhost_user.media import lay, mixed, noise, serving, write_file
 from tests.vhost_user.serve import large
 
@@ -274,7 +274,7 @@ def test_firmware_starts_from_the_disk(tmp_path: Path) -> None:
     path = str(tmp_path / "v")
     deadline = Deadline.after(SECONDS)
     disk = (
-        ReconnectingChardev(path),
+        PathChardev("medium", path, reconnect=1),
         Frontend("vhost-user-blk-pci", (("chardev", "medium"), ("bootindex", "0"), ("queue-size", "1024"))),
     )
     spec = MachineSpec(PLATFORMS["amd64"], "pc", disk, agent=False)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 import time
-from dataclasses import dataclass
 from functools import lru_cache
+
+from qemu_viso.frozen import Frozen
 
 SECTOR = 2048
 SYSTEM_AREA_SECTORS = 16
@@ -118,8 +119,7 @@ def path_table_record_length(identifier_size: int) -> int:
     return 8 + identifier_size + (identifier_size & 1)
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeDescriptor:
+class VolumeDescriptor(Frozen):
     """What a primary or supplementary volume descriptor says (8.4, 8.5); texts are padded to their fields already."""
 
     type: int

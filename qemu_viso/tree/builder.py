@@ -386,6 +386,7 @@ class Builder:
         tree.time_ns = self._epoch_ns if self._epoch_ns is not None else self._clock.newest_ns
         self._finish_boot()
         self._images.finish()
+        tree.folders = self._host.folders
         if tree.settings.joliet and Namespace.JOLIET not in self._named:
             tree.settings.joliet = 0
         if tree.settings.udf and Namespace.UDF not in self._named:

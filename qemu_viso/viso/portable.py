@@ -7,10 +7,10 @@ the text says: whether a source is a link, or two directories share a name, only
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 
 from qemu_viso.errors import Place
+from qemu_viso.frozen import Frozen
 from qemu_viso.viso import recipe as r
 from qemu_viso.viso.options import BY_SPELLING, GROUPS, REMARKABLE, Option, Version
 from qemu_viso.viso.quirks import Quirk
@@ -30,8 +30,7 @@ _REFUSED = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Frozen):
     """One step or word that a VirtualBox takes otherwise.
 
     Attributes:
@@ -48,8 +47,7 @@ class Finding:
         return f"{self.place}: {self.what}: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Frozen):
     """One line of the table.
 
     Attributes:
