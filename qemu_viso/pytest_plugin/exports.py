@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import UsageError
-from qemu_viso.nbd import Server, listen_unix, uri
+from qemu_viso.nbd import uri
 from qemu_viso.opening import Opened
 from qemu_viso.pytest_plugin.plainly import plainly
 from qemu_viso.pytest_plugin.target import require_program
 from qemu_viso.qemu.devices import FileMedium, NbdMedium, VhostUserMedium
+from qemu_viso.qemu.served import ServedImage
 from qemu_viso.qemu.storage_daemon import PROGRAM as STORAGE_DAEMON
 from qemu_viso.qemu.storage_daemon import StorageDaemon
-from qemu_viso.vhost_user import Device, Listener
+from qemu_viso.sockets import UnixListener
+from qemu_viso.vhost_user import Device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,10 +74,8 @@ def block_medium(what: Opened | Path) -> Iterator[BlockMedium]:
     if isinstance(what, Path):
         yield FileMedium(str(what))
         return
-    listener = listen_unix()
-    assert isinstance(listener.address, uri.UnixAddress)
-    with Server({what.image.name: what.image}, listener):
-        yield NbdMedium(listener.address.path)
+    with ServedImage(what.image) as served:
+        yield served.medium
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def exported(loop: LoopThread, what: Opened | Path, kind: Kind, *, direct: bool 
         if kind == "vhost-user-blk" and direct:
             if isinstance(what, Path):
                 raise UsageError("only a recipe can be served as vhost-user-blk without a daemon")
-            listener = stack.enter_context(Listener.bind())
+            listener = stack.enter_context(UnixListener.bind())
             stack.enter_context(Device(what.image, listener))
             assert listener.path is not None
             yield Export(what, kind, listener.path, VhostUserMedium(listener.path))
