@@ -1,4 +1,4 @@
-"""Images that are broken on purpose: each mistake is noticed by at least one guest, and by the one that must notice it."""
+"""Images that are broken on purpose: each mistake is noticed by the guest that must notice it."""
 
 from __future__ import annotations
 
