@@ -74,13 +74,18 @@ def namespaces(tree: Tree) -> tuple[Namespace, ...]:
     return tuple(found)
 
 
+def missing_namespace(tree: Tree, namespace: Namespace) -> UsageError:
+    """Why nobody can see a namespace."""
+    return UsageError(
+        f"the image has no {namespace} namespace, so no guest can see it",
+        hint=f"it has {', '.join(namespaces(tree))}",
+    )
+
+
 def require(tree: Tree, namespace: Namespace) -> None:
     """Raise `UsageError` unless the image has the namespace."""
     if namespace not in namespaces(tree):
-        raise UsageError(
-            f"the image has no {namespace} namespace, so no guest can see it",
-            hint=f"it has {', '.join(namespaces(tree))}",
-        )
+        raise missing_namespace(tree, namespace)
 
 
 def expected_view(tree: Tree, namespace: Namespace, reader: ReaderName = "agent") -> dict[str, Expected]:
