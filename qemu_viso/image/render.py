@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from qemu_viso.image.image import Image
 
-WINDOW = 4 << 20
+WINDOW = 1 << 20
 """Bytes that are gathered before they are written."""
 COPY_FROM = 64 << 10
 """Bytes from which a copy inside the kernel beats a read and a write."""
@@ -82,8 +82,11 @@ def _write(image: Image, target: int, path: str, progress: Callable[[int], None]
     writer = _Writer(image, target, progress)
     try:
         for start, content in zip(image.regions.starts, image.regions.contents, strict=True):
-            if isinstance(content, HostFile):
-                writer.file(start, content, 0, content.size)
+            if type(content) is HostFile:
+                if content.size < COPY_FROM:
+                    writer.add(start, content.read())
+                else:
+                    writer.file(start, content, 0, content.size)
             elif isinstance(content, FileSlice):
                 writer.file(start, content.file, content.offset, content.size)
             elif isinstance(content, Joined):
@@ -98,6 +101,9 @@ def _write(image: Image, target: int, path: str, progress: Callable[[int], None]
         os.ftruncate(target, image.size)  # what the end lacks is a hole
     except OSError as error:
         raise InputOutputError(f"'{path}' cannot be written: {error.strerror}") from None
+    except StaleSourceError as error:
+        image.mark_stale(error)
+        raise
     writer.report(image.size)
 
 
@@ -140,19 +146,12 @@ class _Writer:
 
     def file(self, start: int, file: HostFile, offset: int, size: int) -> None:
         """A stretch of a host file."""
+        self.flush()
+        descriptor = file.open()
         try:
-            if size == file.size and size < COPY_FROM:
-                self.add(start, file.read())
-                return
-            self.flush()
-            descriptor = file.open()
-            try:
-                self._copy(start, file, descriptor, offset, size)
-            finally:
-                os.close(descriptor)
-        except StaleSourceError as error:
-            self._image.mark_stale(error)
-            raise
+            self._copy(start, file, descriptor, offset, size)
+        finally:
+            os.close(descriptor)
 
     def _copy(self, start: int, file: HostFile, source: int, offset: int, size: int) -> None:
         """Copy hole by hole and data by data."""

@@ -105,7 +105,7 @@ def _names(tree: Tree, directory: Directory, namespace: Namespace) -> Iterator[t
         for name, node in directory.nodes(TreeNamespace.ISO).items():
             yield rock_name(renamed.get(name, name)), node
     elif namespace == "plain":
-        for identifier, _, node in Primary(tree.settings, tree.time_ns).entries(directory):
+        for identifier, _, node in Primary(tree.settings).entries(directory):
             yield plain_name(identifier.decode()), node
     elif namespace == "joliet":
         for encoded, _, node in Joliet().entries(directory):
