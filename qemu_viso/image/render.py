@@ -24,6 +24,8 @@ COPY_FROM = 64 << 10
 """Bytes from which a copy inside the kernel beats a read and a write."""
 COPY_AT_ONCE = 256 << 20
 """Bytes copied between two calls of `progress`."""
+ALLOCATE_FROM = 1 << 20
+"""Bytes from which blocks are asked for before they are written."""
 HOLE = 4096
 """Zeros from which a hole is worth a call; fewer are written."""
 
@@ -159,6 +161,7 @@ class _Writer:
         while position < stop:
             position = min(_seek(source, position, os.SEEK_DATA, stop), stop)
             end = min(_seek(source, position, os.SEEK_HOLE, stop), stop) if position < stop else stop
+            self._allocate(position + shift, end - position)
             while position < end:
                 copied = self._copy_some(source, position, min(end - position, COPY_AT_ONCE), position + shift)
                 if not copied:
@@ -168,6 +171,16 @@ class _Writer:
                 self.report(position + shift)
         file.check(os.fstat(source))
         self._start = self._stop = start + size
+
+    def _allocate(self, start: int, size: int) -> None:
+        """Blocks for a stretch at once, rather than page by page; and where there is no room, none is filled in vain."""
+        if size < ALLOCATE_FROM:
+            return
+        try:
+            os.posix_fallocate(self._target, start, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
 
     def _copy_some(self, source: int, position: int, length: int, target_position: int) -> int:
         try:
