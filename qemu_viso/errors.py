@@ -49,9 +49,13 @@ class QemuVisoError(Exception):
         self.place = place
         self.hint = hint
 
+    @property
+    def sentence(self) -> str:
+        """Place and reason, on one line."""
+        return self.message if self.place is None else f"{self.place}: {self.message}"
+
     def __str__(self) -> str:
-        text = self.message if self.place is None else f"{self.place}: {self.message}"
-        return text if self.hint is None else f"{text}\n  hint: {self.hint}"
+        return self.sentence if self.hint is None else f"{self.sentence}\n  hint: {self.hint}"
 
 
 class DifferencesError(QemuVisoError):

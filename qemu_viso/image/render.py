@@ -173,7 +173,7 @@ class _Writer:
         self._start = self._stop = start + size
 
     def _allocate(self, start: int, size: int) -> None:
-        """Blocks for a stretch at once, rather than page by page; and where there is no room, none is filled in vain."""
+        """Blocks for a stretch at once, rather than page by page; where there is no room, none is filled in vain."""
         if size < ALLOCATE_FROM:
             return
         try:

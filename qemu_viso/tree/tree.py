@@ -83,6 +83,7 @@ class Tree:
         tables: the TRANS.TBL files, each with the directory that it is in and about.
         weights: what `-sort` gave, patterns of paths: heavier files lie nearer to the start.
         warnings: sentences about what the image cannot hold as the source has it.
+        folders: every host directory whose entries the image depends on.
     """
 
     def __init__(self, name: str, root: Directory) -> None:
@@ -97,6 +98,7 @@ class Tree:
         self.tables: list[tuple[Directory, File]] = []
         self.weights: list[tuple[re.Pattern[str], int]] = []
         self.warnings: list[str] = []
+        self.folders: set[str] = set()
 
     def walk(self, namespace: Namespace) -> Iterator[tuple[str, Node]]:
         """Every path but the root, with its node, in byte order of the names, a directory before what is in it."""

@@ -405,6 +405,7 @@ class Recipe(Frozen):
         steps: the program.
         warnings: sentences, each with its place, about what was accepted though it may not be meant.
         remarks: spellings that not every VirtualBox reads alike, in the order of the text.
+        response_files: the response files that were read, as the text names them.
     """
 
     path: str
@@ -413,6 +414,7 @@ class Recipe(Frozen):
     steps: tuple[Step, ...]
     warnings: tuple[str, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    response_files: tuple[str, ...] = ()
 
     @property
     def uuid(self) -> UUID:

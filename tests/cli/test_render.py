@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def shown(descriptor: int) -> str:
     """All that a terminal gets until nobody has it open any more."""
-    parts = []
+    parts: list[bytes] = []
     while True:
         try:
             part = os.read(descriptor, 65536)
