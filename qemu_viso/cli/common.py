@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import argparse
 
     from qemu_viso.guest.view import Namespace
+    from qemu_viso.image import Image
     from qemu_viso.opening import Opened
     from qemu_viso.tree.tree import Tree
 
@@ -20,6 +21,11 @@ PREFERRED: tuple[Namespace, ...] = ("rock", "udf", "joliet", "plain")
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """The recipe that a command opens."""
     parser.add_argument("spec", metavar="SPEC", help="the recipe, a .viso file")
+
+
+def add_image(parser: argparse.ArgumentParser) -> None:
+    """The recipe or image that a command looks at."""
+    parser.add_argument("spec", metavar="SPEC", help="a recipe, or an image in a file")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +49,13 @@ def open_recipe(path: str) -> Opened:
     for warning in opened.tree.warnings:
         print(f"qemu-viso: warning: {warning}", file=sys.stderr)
     return opened
+
+
+def open_image(path: str) -> Image:
+    """Open a recipe, with its warnings on stderr, or an image in a file."""
+    from qemu_viso.opening import is_image, open_image_file
+
+    return open_image_file(path) if is_image(path) else open_recipe(path).image
 
 
 def print_json(content: dict[str, object]) -> None:

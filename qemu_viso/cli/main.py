@@ -22,8 +22,9 @@ COMMANDS = {
     "cat": "write a file out of a recipe's image to stdout",
     "check": "say whether a recipe can be opened, and what an image cannot hold",
     "delete": "delete a recipe, and the files of an unattended installation that it names",
+    "diff": "say how two images differ, recipes or files, by structure",
     "doctor": "say what this host has, and what is missing",
-    "explain": "say which structure or file a byte of a recipe's image comes from",
+    "explain": "say what bytes of an image are: the structure, the field and its value, or the file",
     "export": "show a recipe's image as a vhost-user-blk device, over NBD, or as a file (FUSE)",
     "info": "open a recipe and show identifiers, namespaces, size and counts",
     "ls": "list what is in a recipe's image",
@@ -73,7 +74,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     name = next((word for word in words if word in COMMANDS), None)
     arguments = parser(name).parse_args(_arranged(words, name))
-    return guard(lambda: load(arguments.command).run(arguments))
+    return guard(lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        return load(arguments.command).run(arguments)
+    except QemuVisoError as error:
+        if getattr(arguments, "json", False):
+            _print_error(error)
+        raise
 
 
 def guard(work: Callable[[], int]) -> int:
@@ -110,6 +120,18 @@ def guard(work: Callable[[], int]) -> int:
             file=sys.stderr,
         )
         return InternalError.status
+
+
+def _print_error(error: QemuVisoError) -> None:
+    """An error as JSON, for those who asked for JSON; the sentence goes to stderr all the same."""
+    from qemu_viso.cli.common import print_json
+
+    place = error.place
+    content: dict[str, object] = {"status": error.status, "message": error.message, "hint": error.hint}
+    if place is not None:
+        content |= {"file": place.file, "line": place.line, "column": place.column}
+    print_json({"error": content})
+    sys.stdout.flush()
 
 
 def _forget_output() -> None:

@@ -251,9 +251,12 @@ class Image:
         self._handles.clear()
 
     def mark_stale(self, error: StaleSourceError) -> None:
-        """Remember the first sign that the image is no longer what it was."""
+        """Remember the first sign that the image is no longer what it was.
+
+        What is remembered has no traceback, whose frames would keep all that they hold for as long as the image lives.
+        """
         with self._lock:
-            self.stale = self.stale or error
+            self.stale = self.stale or StaleSourceError(error.message, place=error.place, hint=error.hint)
 
     def _joined(self, content: Joined, offset: int, length: int) -> Iterator[Piece]:
         for part in content.parts:

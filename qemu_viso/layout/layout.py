@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import InternalError, RecipeError
+from qemu_viso.errors import InternalError, RecipeError, shown
 from qemu_viso.image import Generated, Image, Literal, RegionMap
 from qemu_viso.layout import volumes
 from qemu_viso.layout.hierarchy import MAX_PARENT, Hierarchy
@@ -21,6 +21,7 @@ from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS, terminator
 from qemu_viso.tree.nodes import File, Namespace
 
 if TYPE_CHECKING:
+    from qemu_viso.layout.hierarchy import Flavour
     from qemu_viso.layout.hybrid import Hybrid
     from qemu_viso.layout.udf import Udf
     from qemu_viso.tree.tree import Tree
@@ -81,6 +82,7 @@ class Layout:
         first_plain = len(self._files)
         for hierarchy in self._hierarchies:
             hierarchy.plan(self._visit)
+            tree.warnings += _shortened(hierarchy.flavour)
             if len(hierarchy.directories) > MAX_PARENT:
                 tree.warnings.append(
                     f"{len(hierarchy.directories)} directories are more than a path table can number; "
@@ -234,6 +236,16 @@ class Layout:
     def _skip_to(self, sector: int) -> None:
         if self._regions.size < sector * SECTOR:
             self._regions.append(self._regions.size, sector * SECTOR - self._regions.size, None)
+
+
+def _shortened(flavour: Flavour) -> list[str]:
+    """The warning about names that were cut, if there are any."""
+    names = flavour.shortened
+    if not names:
+        return []
+    which = f"'{shown(names[0])}' is" if len(names) == 1 else f"'{shown(names[0])}' and {len(names) - 1} more are"
+    where = "Joliet" if flavour.namespace is Namespace.JOLIET else "Rock Ridge"
+    return [f"{which} too long for {where}, and shortened there"]
 
 
 # What few images are is imported for those: it would double the time that opening a small recipe takes.

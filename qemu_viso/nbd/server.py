@@ -25,6 +25,7 @@ from qemu_viso.nbd.constants import MAX_STRING
 from qemu_viso.nbd.contexts import Status
 from qemu_viso.nbd.handshake import Ended, Export, Handshake, Selected, StartTls, Tls
 from qemu_viso.nbd.session import Session
+from qemu_viso.nbd.trace import ReadTrace, TracedParser
 
 if TYPE_CHECKING:
     import ssl
@@ -81,6 +82,7 @@ class Server:
         insecure: allow clients of other machines without TLS.
         limits: what a client may cost.
         workers: so many processes share the connections without TLS; with 0 all are served by threads of this one.
+        trace: writes down what clients read; None for none.
 
     Raises:
         UsageError: an address that other machines can reach, without TLS and without `insecure`; no export, or an
@@ -96,6 +98,7 @@ class Server:
         insecure: bool = False,
         limits: Limits | None = None,
         workers: int = 0,
+        trace: ReadTrace | None = None,
     ) -> None:
         if listener.exposed and tls is None and not insecure:
             raise UsageError(
@@ -107,6 +110,7 @@ class Server:
         self._address = listener.address
         self._tls = tls
         self._workers = workers
+        self._trace = trace
         self._exports = _exports(exports)
         self._connections: dict[Thread, socket.socket] = {}
         self._lock = Lock()
@@ -283,7 +287,8 @@ class Server:
                 return served[0]
         channel.limit(self.limits.idle)
         name = outcome.export.name
-        session = Session(channel, exports.images[name], exports.status[name], outcome, self._report)
+        parser = None if self._trace is None else TracedParser(outcome.mode, self._trace, name)
+        session = Session(channel, exports.images[name], exports.status[name], outcome, self._report, parser)
         wrong = session.run()
         channel.finish()
         return wrong

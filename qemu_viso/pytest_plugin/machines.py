@@ -163,6 +163,11 @@ class GuestMachine:
         return self.machine.argv
 
     @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self.machine.pid
+
+    @property
     def transcript(self) -> bytes:
         """What the guest has written on its console, the last mebibyte of it."""
         return b"" if self._transcript is None else bytes(self._transcript.text)
@@ -250,6 +255,18 @@ class GuestMachine:
         self.source, self.what = source, origin(source)
 
     # The guest's agent
+
+    @property
+    def guest(self) -> str:
+        """The guest's architecture and kernel release, as its agent tells them when it is there."""
+        return self.agent(self._deadline(None)).description
+
+    @plainly
+    def power_off(self, seconds: float | None = None) -> int:
+        """Let the guest's agent switch the machine off; QEMU's exit status."""
+        deadline = self._deadline(seconds)
+        self._sync.run(self.agent(deadline).quit(deadline))
+        return self._sync.wait_for_exit(deadline)
 
     def agent(self, deadline: Deadline) -> Agent:
         """The guest's agent, which has greeted."""

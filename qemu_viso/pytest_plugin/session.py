@@ -13,7 +13,8 @@ from qemu_viso.errors import MissingProgramError, UsageError
 from qemu_viso.guest.agent import CONTENT_LIMIT
 from qemu_viso.guest.build import build_guest
 from qemu_viso.guest.definition import load_definition
-from qemu_viso.guest.run import spec_for
+from qemu_viso.guest.run import spec_for, view
+from qemu_viso.opening import Opened
 from qemu_viso.pytest_plugin.exports import Export, block_medium, exported
 from qemu_viso.pytest_plugin.machines import SECONDS, GuestMachine
 from qemu_viso.pytest_plugin.plainly import plainly
@@ -21,6 +22,7 @@ from qemu_viso.pytest_plugin.recipes import Recipes
 from qemu_viso.pytest_plugin.target import Target, skip_for, target
 from qemu_viso.pytest_plugin.views import Pool
 from qemu_viso.qemu.accelerators import best, verdicts
+from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.devices import BUSES, VhostUserMedium
 from qemu_viso.qemu.machine import machine_for
 from qemu_viso.qemu.process import find_program
@@ -34,8 +36,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.guest.view import Namespace
-    from qemu_viso.opening import Opened
+    from qemu_viso.guest.view import GuestView, Namespace
     from qemu_viso.pytest_plugin.exports import Source
     from qemu_viso.pytest_plugin.recipes import Content
     from qemu_viso.pytest_plugin.seen import Seen
@@ -147,6 +148,29 @@ class Session:
             if verdict.accelerator != "tcg" and platform.program != "qemu-system-x86_64" and len(asked) == 1:
                 pytest.skip(f"the accelerator '{verdict.accelerator}' runs no guests of {platform.name}")
         return best(asked, platform)
+
+    def scripted_view(
+        self, where: Target, source: Source, namespace: Namespace, limit: int, seconds: float
+    ) -> GuestView:
+        """What a guest without an agent sees, which looks once and tells all; skips the test where it cannot be."""
+        where.require()
+        bus, verdict = BUSES[where.bus], self.accelerator(where.definition.platform)
+        with ExitStack() as stack:
+            medium, _ = self.attach(stack, source, bus.carries)
+            work = view(
+                self.guest(where.guest),
+                bus,
+                medium,
+                [namespace],
+                Deadline.after(seconds),
+                accelerator=verdict.accelerator,
+                limit=limit,
+                sandbox=verdict.sandbox,
+            )
+            (seen,) = self.loop.run(work)
+        if isinstance(source, Opened) and source.image.stale is not None:
+            raise source.image.stale
+        return seen
 
     def attach(
         self, stack: ExitStack, source: Source, carries: Literal["block", "vhost-user"]

@@ -14,6 +14,7 @@ from qemu_viso.errors import UsageError
 from qemu_viso.image import FileSlice, Generated, Joined, Literal, Patched
 from qemu_viso.layout.joliet import Joliet
 from qemu_viso.layout.primary import Primary
+from qemu_viso.layout.rock_ridge import recorded_names
 from qemu_viso.layout.udf_names import udf_names
 from qemu_viso.layout.volumes import fitted
 from qemu_viso.ondisk import udf
@@ -22,8 +23,7 @@ from qemu_viso.ondisk.susp import NM_HEAD, nm
 from qemu_viso.sources.host import HostFile
 from qemu_viso.tree.nodes import Directory, File
 from qemu_viso.tree.nodes import Namespace as TreeNamespace
-from qemu_viso.verify.udf_names import recorded_name, shown_name
-from qemu_viso.verify.udf_names import shown_target as shown_udf_target
+from qemu_viso.verify.udf_names import recorded_name, shown_name, shown_target
 from qemu_viso.viso.recipe import VolumeField
 
 if TYPE_CHECKING:
@@ -74,13 +74,18 @@ def namespaces(tree: Tree) -> tuple[Namespace, ...]:
     return tuple(found)
 
 
+def missing_namespace(tree: Tree, namespace: Namespace) -> UsageError:
+    """Why nobody can see a namespace."""
+    return UsageError(
+        f"the image has no {namespace} namespace, so no guest can see it",
+        hint=f"it has {', '.join(namespaces(tree))}",
+    )
+
+
 def require(tree: Tree, namespace: Namespace) -> None:
     """Raise `UsageError` unless the image has the namespace."""
     if namespace not in namespaces(tree):
-        raise UsageError(
-            f"the image has no {namespace} namespace, so no guest can see it",
-            hint=f"it has {', '.join(namespaces(tree))}",
-        )
+        raise missing_namespace(tree, namespace)
 
 
 def expected_view(tree: Tree, namespace: Namespace, reader: ReaderName = "agent") -> dict[str, Expected]:
@@ -106,7 +111,7 @@ def expected_view(tree: Tree, namespace: Namespace, reader: ReaderName = "agent"
 def _names(tree: Tree, directory: Directory, namespace: Namespace, reader: ReaderName) -> Iterator[tuple[str, Node]]:
     linux = reader == "agent"
     if namespace == "rock":
-        renamed = directory.rock_names or {}
+        renamed = recorded_names(directory)
         for name, node in directory.nodes(TreeNamespace.ISO).items():
             name = renamed.get(name, name)
             yield rock_name(name) if linux else name, node
@@ -153,14 +158,8 @@ def _expected(tree: Tree, node: Node, namespace: Namespace) -> Expected:
     if namespace == "plain":  # a link's record without its Rock Ridge part is that of an empty file
         return Expected("file", 0, mode, uid, gid, None, mtime, Literal(b"", "link"))
     if namespace == "udf":  # udf_read_inode shows links with all permissions, whatever is on the medium
-        return Expected("symlink", None, 0o777, uid, gid, shown_udf_target(node.target), mtime, None, fraction)
-    return Expected("symlink", None, mode, uid, gid, shown_target(node.target), mtime, None, fraction)
-
-
-def shown_target(target: str) -> str:
-    """A link's target as it comes out of the components that RRIP 4.1.3 stores: single slashes, none at the end."""
-    parts = [part for part in target.split("/") if part]
-    return ("/" if target.startswith("/") else "") + "/".join(parts)
+        return Expected("symlink", None, 0o777, uid, gid, shown_target(node.target), mtime, None, fraction)
+    return Expected("symlink", None, mode, uid, gid, node.target, mtime, None, fraction)
 
 
 def expected_label(tree: Tree, namespace: Namespace) -> str:
