@@ -1,9 +1,10 @@
-"""From a recipe's path to an image that can be read: the steps that every command begins with."""
+"""From a path to an image that can be read: the steps that every command begins with."""
 
 from __future__ import annotations
 
 import gc
 import os
+import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from qemu_viso.image import Image
     from qemu_viso.tree.tree import Tree
     from qemu_viso.viso.recipe import Recipe
+
+SECTOR = 2048
+DESCRIPTORS = 16 * SECTOR
+"""Where the volume descriptors of an image begin."""
 
 
 class Opened(Frozen):
@@ -52,6 +57,52 @@ def open_viso(path: str) -> Opened:
         except QemuVisoError as error:
             error.place = error.place or Place(path, 1, 1)  # what the layout finds wrong is the recipe as a whole
             raise
+
+
+def open_image(path: str) -> Image:
+    """The image of a recipe, or of a file that is an image already, whatever its name.
+
+    Raises:
+        RecipeError, MissingInputError, AccessError, InputOutputError, ConfigurationError: as `open_viso`.
+    """
+    return open_image_file(path) if is_image(path) else open_viso(path).image
+
+
+def is_image(path: str) -> bool:
+    """Whether a file has a volume descriptor of ISO 9660, or UDF's volume recognition sequence, where they belong."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False  # what is wrong is said when it is opened
+    try:
+        return os.pread(descriptor, 5, DESCRIPTORS + 1) in (b"CD001", b"BEA01", b"NSR02", b"NSR03")
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def open_image_file(path: str) -> Image:
+    """A file as an image; what lacks in its last sector reads as zeros.
+
+    Raises:
+        MissingInputError, AccessError, InputOutputError: the file cannot be opened, or is not a regular file.
+    """
+    from qemu_viso.errors import InputOutputError
+    from qemu_viso.image import Image, RegionMap
+    from qemu_viso.sources.host import HostDirectory, HostFile, open_error
+
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise open_error(path, error) from None
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+        raise InputOutputError(f"'{path}' is not an image: it is no regular file, or empty")
+    folder, name = os.path.split(path)
+    file = HostFile(HostDirectory(None, folder, status.st_dev), name, status.st_size, status.st_mtime_ns, status.st_ino)
+    regions = RegionMap()
+    regions.append(0, -(-status.st_size // SECTOR) * SECTOR, file)
+    return Image(regions, os.path.splitext(name)[0])
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
+
+from qemu_viso.frozen import replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def differences(tmp_path_factory: pytest.TempPathFactory, viso_session: Session)
     (folder / "in" / "extra").write_text("one too many\n")
     (folder / "in" / "mode").chmod(0o755)
     served = viso_session.open(folder, RECIPE)
-    mixed = dataclasses.replace(promised, image=served.image)
+    mixed = replace(promised, image=served.image)
     seen = viso_session.view("linux-cloud", "scsi-cd", mixed, "rock")
     with pytest.raises(AssertionError, match=r"/sub/byte +content +sha256"):
         seen.verify()

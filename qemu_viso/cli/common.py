@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
     from qemu_viso.guest.view import Namespace
+    from qemu_viso.image import Image
     from qemu_viso.opening import Opened
     from qemu_viso.tree.tree import Tree
 
@@ -20,6 +22,11 @@ PREFERRED: tuple[Namespace, ...] = ("rock", "udf", "joliet", "plain")
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """The recipe that a command opens."""
     parser.add_argument("spec", metavar="SPEC", help="the recipe, a .viso file")
+
+
+def add_image(parser: argparse.ArgumentParser) -> None:
+    """The recipe or image that a command looks at."""
+    parser.add_argument("spec", metavar="SPEC", help="a recipe, or an image in a file")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -35,14 +42,26 @@ def set_up_logging() -> None:
     logging.getLogger("qemu_viso").setLevel(logging.INFO)
 
 
-def open_recipe(path: str) -> Opened:
-    """Open a recipe, and print its warnings on stderr."""
+def open_recipe(path: str, *, replaceable: bool = False) -> Opened:
+    """Open a recipe, and print its warnings on stderr.
+
+    Unless it is replaceable, it is open as long as the process lives, and the garbage collector need not look at it.
+    """
     from qemu_viso.opening import open_viso
 
     opened = open_viso(path)
+    if not replaceable:
+        gc.freeze()
     for warning in opened.tree.warnings:
         print(f"qemu-viso: warning: {warning}", file=sys.stderr)
     return opened
+
+
+def open_image(path: str) -> Image:
+    """Open a recipe, with its warnings on stderr, or an image in a file."""
+    from qemu_viso.opening import is_image, open_image_file
+
+    return open_image_file(path) if is_image(path) else open_recipe(path).image
 
 
 def print_json(content: dict[str, object]) -> None:

@@ -1,44 +1,41 @@
-"""`qemu-viso explain`: which structure or file a byte of the image comes from."""
+"""`qemu-viso explain`: what bytes of an image are: the structure, the field and its value, or the file."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from qemu_viso.cli.common import add_json, add_recipe, open_recipe, print_json
+from qemu_viso.cli.common import add_image, add_json, open_image, print_json
 
 if TYPE_CHECKING:
     import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Recipe and range."""
-    add_recipe(parser)
+    """Image and range."""
+    add_image(parser)
     parser.add_argument("range", metavar="OFFSET[+LENGTH]", help="bytes, in decimal or 0x…")
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """A line for each stretch with one origin."""
+    """A line for each field, for each file's data, and for what is unused."""
+    from qemu_viso.anatomy import explain
     from qemu_viso.errors import UsageError
-    from qemu_viso.image.explain import explain
     from qemu_viso.verify.report import printable
 
     number = "(0x[0-9a-fA-F]+|[0-9]+)"
     match = re.fullmatch(rf"{number}(?:\+{number})?", arguments.range)
     if match is None:
         raise UsageError(f"'{arguments.range}' is not OFFSET or OFFSET+LENGTH", hint="for example 0x8000+2048")
-    image = open_recipe(arguments.spec).image
+    image = open_image(arguments.spec)
     try:
-        origins = list(explain(image, int(match[1], 0), int(match[2] or "1", 0)))
+        found = explain(image, int(match[1], 0), int(match[2] or "1", 0))
     except ValueError as error:
         raise UsageError(str(error)) from None
     if arguments.json:
-        print_json(
-            {"origins": [{"start": o.start, "size": o.size, "what": o.what, "offset": o.offset} for o in origins]}
-        )
+        print_json({"explained": [each._asdict() for each in found]})
         return 0
-    for origin in origins:
-        at = "" if origin.offset is None else f", from its byte {origin.offset} on"
-        print(f"{origin.start:>14} {origin.size:>14} {printable(origin.what)}{at}")
+    for each in found:
+        print(f"{each.start:>14} {each.size:>8} {printable(str(each))}")
     return 0

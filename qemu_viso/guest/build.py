@@ -63,8 +63,10 @@ class GuestBuild:
 
 def arguments_for(definition: GuestDefinition) -> str:
     """The kernel's command line."""
-    # scan=sync: disks are there before the agent looks. panic=-1: no waiting before the reset that ends QEMU.
-    return f"console={definition.platform.console} quiet panic=-1 scsi_mod.scan=sync"
+    # The last console is the one that programs get. scan=sync: disks are there before the agent looks. panic=-1: no
+    # waiting before the reset that ends QEMU.
+    screen = "" if definition.platform.screen is None else "console=tty0 "
+    return f"{screen}console={definition.platform.console} quiet panic=-1 scsi_mod.scan=sync"
 
 
 def build_key(definition: GuestDefinition) -> str:

@@ -38,6 +38,9 @@ class Kernel:
     extracted: bool
 
 
+FAST, FULL = "fast", "full"
+
+
 @dataclass(frozen=True, slots=True)
 class GuestDefinition:
     """A guest that can be built from Debian packages.
@@ -57,6 +60,7 @@ class GuestDefinition:
         tool_packages: packages whose programs are needed in the guest.
         modules: to load, in this order, each after what it depends on: of the kernel, or of GRUB.
         loaded: modules of GRUB that are loaded when they are asked for.
+        tier: `fast` for guests that are quick enough to be asked all the time, else `full`.
     """
 
     name: str
@@ -73,6 +77,7 @@ class GuestDefinition:
     tool_packages: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     loaded: tuple[str, ...] = ()
+    tier: str = FULL
 
     @property
     def platform(self) -> Platform:
@@ -125,6 +130,10 @@ class _Table:
     def _check(self, key: str, value: str, allowed: tuple[str, ...]) -> None:
         if allowed and value not in allowed:
             raise self._fail(f"'{self._key(key)}' knows no '{value}'", hint=f"one of {', '.join(allowed)}")
+
+    def choice(self, key: str, allowed: tuple[str, ...], otherwise: str) -> str:
+        """One of some words; `otherwise` where the key is not there."""
+        return self.text(key, allowed) if key in self._content else otherwise
 
     def table(self, key: str) -> _Table:
         value = self._content.pop(key, None)
@@ -229,6 +238,7 @@ def _read(name: str, source: Path, content: dict[str, object]) -> GuestDefinitio
         tool_packages=tools,
         modules=modules,
         loaded=loaded,
+        tier=top.choice("tier", (FAST, FULL), FULL),
     )
     for each in reversed(tables):
         each.end()

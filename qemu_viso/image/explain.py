@@ -24,12 +24,14 @@ class Origin:
         size: bytes.
         what: the structure, the host file, or "zeros".
         offset: where the stretch begins in the structure or in the host file; None for zeros.
+        file: the host file, None for all others.
     """
 
     start: int
     size: int
     what: str
     offset: int | None
+    file: HostFile | None = None
 
 
 def describe(content: Content | None) -> str:
@@ -63,14 +65,14 @@ def explain(image: Image, offset: int, size: int) -> Iterator[Origin]:
             low, high = max(origin.start, offset), min(origin.start + origin.size, stop)
             if low < high:
                 inside = None if origin.offset is None else origin.offset + low - origin.start
-                yield Origin(low, high - low, origin.what, inside)
+                yield Origin(low, high - low, origin.what, inside, origin.file)
 
 
 def _origins(start: int, stop: int, content: Content | None) -> Iterator[Origin]:
     """The stretches of one region."""
     end = start
     if content is not None:
-        for origin in _content(start, content):
+        for origin in content_origins(start, content):
             yield origin
             end = origin.start + origin.size
     if end < stop:
@@ -78,17 +80,18 @@ def _origins(start: int, stop: int, content: Content | None) -> Iterator[Origin]
         yield Origin(end, stop - end, what, None)
 
 
-def _content(start: int, content: Content) -> Iterator[Origin]:
+def content_origins(start: int, content: Content) -> Iterator[Origin]:
+    """The stretches of some content that begins at `start`."""
     if isinstance(content, HostFile):
-        yield Origin(start, content.size, f"file {content.path}", 0)
+        yield Origin(start, content.size, f"file {content.path}", 0, content)
     elif isinstance(content, FileSlice):
-        yield Origin(start, content.size, f"file {content.file.path}", content.offset)
+        yield Origin(start, content.size, f"file {content.file.path}", content.offset, content.file)
     elif isinstance(content, Joined):
         for part in content.parts:
             if isinstance(part, Hole):
                 yield Origin(start, part.size, "hole", None)
             else:
-                yield from _content(start, part)
+                yield from content_origins(start, part)
             start += part.size
     elif isinstance(content, Patched):
         yield from _patched(start, content)
@@ -98,11 +101,11 @@ def _content(start: int, content: Content) -> Iterator[Origin]:
 
 
 def _patched(start: int, content: Patched) -> Iterator[Origin]:
-    base = next(_content(start, content.base))
+    base = next(content_origins(start, content.base))
     assert base.offset is not None
     low, high = content.edit_offset, content.edit_offset + content.edit.size
     if low:
-        yield Origin(start, low, base.what, base.offset)
+        yield Origin(start, low, base.what, base.offset, base.file)
     yield Origin(start + low, high - low, content.edit.label, 0)
     if high < content.size:
-        yield Origin(start + high, content.size - high, base.what, base.offset + high)
+        yield Origin(start + high, content.size - high, base.what, base.offset + high, base.file)

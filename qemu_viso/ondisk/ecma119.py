@@ -11,6 +11,7 @@ import time
 from functools import lru_cache
 
 from qemu_viso.frozen import Frozen
+from qemu_viso.ondisk.fields import Field, Kind, Structure
 
 SECTOR = 2048
 SYSTEM_AREA_SECTORS = 16
@@ -69,13 +70,8 @@ def record_length(identifier_size: int) -> int:
     return (34 + identifier_size) & ~1
 
 
-_RECORD_HEAD = struct.Struct("<BBIIII7sBHIB")
-_SEQUENCE_1 = int.from_bytes(both_16(1), "little")
-
-
-def _swapped(value: int) -> int:
-    """The number whose little-endian bytes are the big-endian ones of `value`: for one `pack` of both orders."""
-    return int.from_bytes(value.to_bytes(4, "big"), "little")
+_RECORD_HEAD = struct.Struct("<BBI4sI4s7sBH4sB")
+_SEQUENCE_1 = both_16(1)
 
 
 def directory_record(
@@ -88,23 +84,24 @@ def directory_record(
 ) -> bytes:
     """A directory record (9.1); `system_use` is padded to an even length."""
     length = len(identifier)
-    pad = b"" if length & 1 else b"\0"
+    if not length & 1:
+        identifier += b"\0"
     if len(system_use) & 1:
         system_use += b"\0"
     head = _RECORD_HEAD.pack(
-        record_length(length) + len(system_use),
+        33 + len(identifier) + len(system_use),
         0,
         extent,
-        _swapped(extent),
+        _BOTH_32_BIG.pack(extent),
         size,
-        _swapped(size),
+        _BOTH_32_BIG.pack(size),
         date,
         flags,
         0,  # file unit size and interleave gap: 9.1.7, 9.1.8
         _SEQUENCE_1,
         length,
     )
-    return head + identifier + pad + system_use
+    return head + identifier + system_use
 
 
 def path_table_record(identifier: bytes, extent: int, parent: int, *, big_endian: bool) -> bytes:
@@ -117,6 +114,158 @@ def path_table_record(identifier: bytes, extent: int, parent: int, *, big_endian
 def path_table_record_length(identifier_size: int) -> int:
     """Bytes of a path table record (9.4)."""
     return 8 + identifier_size + (identifier_size & 1)
+
+
+FILE_FLAGS = {
+    0x01: "hidden",
+    0x02: "directory",
+    0x04: "associated file",
+    0x08: "record",
+    0x10: "protection",
+    0x80: "multi-extent",
+}
+DIRECTORY_RECORD = Structure(
+    "directory record",
+    "ECMA-119 9.1",
+    Field("length of directory record", 1, clause="9.1.1"),
+    Field("extended attribute record length", 1, clause="9.1.2"),
+    Field("location of extent", 8, Kind.BOTH, "9.1.3"),
+    Field("data length", 8, Kind.BOTH, "9.1.4"),
+    Field("recording date and time", 7, Kind.DATE, "9.1.5"),
+    Field("file flags", 1, Kind.LITTLE, "9.1.6", FILE_FLAGS, bits=True),
+    Field("file unit size", 1, clause="9.1.7"),
+    Field("interleave gap size", 1, clause="9.1.8"),
+    Field("volume sequence number", 4, Kind.BOTH, "9.1.9"),
+    Field("length of file identifier", 1, clause="9.1.10"),
+)
+"""Up to the identifier, which is as long as the last field says (9.1.11)."""
+
+DESCRIPTOR_TYPES = {
+    0: "boot record",
+    1: "primary volume descriptor",
+    2: "supplementary volume descriptor",
+    3: "volume partition descriptor",
+    255: "volume descriptor set terminator",
+}
+
+
+def _head(clause: str) -> tuple[Field, Field, Field]:
+    """What all volume descriptors begin with (8.1)."""
+    return (
+        Field("volume descriptor type", 1, Kind.LITTLE, f"{clause}.1", DESCRIPTOR_TYPES),
+        Field("standard identifier", 5, Kind.TEXT, "8.1.2"),
+        Field("volume descriptor version", 1, clause="8.1.3"),
+    )
+
+
+def _volume_descriptor(name: str, clause: str, flags: Field, text: Kind, escape: Field, first: int) -> Structure:
+    """A primary or supplementary volume descriptor, whose clauses on texts begin with number `first`."""
+
+    def own(number: int) -> str:
+        return f"{clause}.{first + number}"
+
+    return Structure(
+        name,
+        f"ECMA-119 {clause}",
+        *_head(clause),
+        flags,
+        Field("system identifier", 32, text, f"{clause}.{4 if first < 19 else 5}"),
+        Field("volume identifier", 32, text, f"{clause}.{5 if first < 19 else 6}"),
+        Field("unused field after volume identifier", 8, Kind.UNUSED, "8.4.7"),
+        Field("volume space size", 8, Kind.BOTH, "8.4.8"),
+        escape,
+        Field("volume set size", 4, Kind.BOTH, "8.4.10"),
+        Field("volume sequence number", 4, Kind.BOTH, "8.4.11"),
+        Field("logical block size", 4, Kind.BOTH, "8.4.12"),
+        Field("path table size", 8, Kind.BOTH, own(-6)),
+        Field("location of occurrence of type L path table", 4, clause=own(-5)),
+        Field("location of optional occurrence of type L path table", 4, clause=own(-4)),
+        Field("location of occurrence of type M path table", 4, Kind.BIG, own(-3)),
+        Field("location of optional occurrence of type M path table", 4, Kind.BIG, own(-2)),
+        ("directory record for root directory", _ROOT_RECORD),
+        Field("volume set identifier", 128, text, own(0)),
+        Field("publisher identifier", 128, text, own(1)),
+        Field("data preparer identifier", 128, text, own(2)),
+        Field("application identifier", 128, text, own(3)),
+        Field("copyright file identifier", 37, text, own(4)),
+        Field("abstract file identifier", 37, text, own(5)),
+        Field("bibliographic file identifier", 37, text, own(6)),
+        Field("volume creation date and time", 17, Kind.DIGITS, "8.4.26"),
+        Field("volume modification date and time", 17, Kind.DIGITS, "8.4.27"),
+        Field("volume expiration date and time", 17, Kind.DIGITS, "8.4.28"),
+        Field("volume effective date and time", 17, Kind.DIGITS, "8.4.29"),
+        Field("file structure version", 1, clause="8.4.30"),
+        Field("reserved field after file structure version", 1, Kind.UNUSED, "8.4.31"),
+        Field("application use", 512, Kind.BYTES, "8.4.32"),
+        Field("reserved for future standardization", 653, Kind.UNUSED, "8.4.33"),
+    )
+
+
+_ROOT_RECORD = Structure(
+    DIRECTORY_RECORD.name,
+    DIRECTORY_RECORD.standard,
+    *(field for _, field in DIRECTORY_RECORD.fields),
+    Field("file identifier", 1, Kind.BYTES, "9.1.11"),
+)
+VOLUME_FLAGS = {0: "only registered escape sequences", 1: "at least one escape sequence is not registered"}
+PRIMARY_DESCRIPTOR = _volume_descriptor(
+    "primary volume descriptor",
+    "8.4",
+    Field("unused field", 1, Kind.UNUSED, "8.4.4"),
+    Kind.TEXT,
+    Field("unused field after volume space size", 32, Kind.UNUSED, "8.4.9"),
+    19,
+)
+
+
+def _supplementary(name: str, text: Kind) -> Structure:
+    flags = Field("volume flags", 1, Kind.LITTLE, "8.5.3", VOLUME_FLAGS)
+    return _volume_descriptor(name, "8.5", flags, text, Field("escape sequences", 32, Kind.TEXT, "8.5.6"), 13)
+
+
+SUPPLEMENTARY_DESCRIPTOR = _supplementary("supplementary volume descriptor", Kind.TEXT)
+JOLIET_DESCRIPTOR = _supplementary("Joliet volume descriptor", Kind.WIDE)
+BOOT_RECORD = Structure(
+    "boot record",
+    "ECMA-119 8.2",
+    *_head("8.2"),
+    Field("boot system identifier", 32, Kind.TEXT, "8.2.4"),
+    Field("boot identifier", 32, Kind.TEXT, "8.2.5"),
+    Field("boot system use", 1977, Kind.BYTES, "8.2.6"),
+)
+TERMINATOR = Structure(
+    "volume descriptor set terminator",
+    "ECMA-119 8.3",
+    *_head("8.3"),
+    Field("reserved for future standardization", 2041, Kind.UNUSED, "8.3.4"),
+)
+PARTITION_DESCRIPTOR = Structure(
+    "volume partition descriptor",
+    "ECMA-119 8.6",
+    *_head("8.6"),
+    Field("unused field", 1, Kind.UNUSED, "8.6.4"),
+    Field("system identifier", 32, Kind.TEXT, "8.6.5"),
+    Field("volume partition identifier", 32, Kind.TEXT, "8.6.6"),
+    Field("volume partition location", 8, Kind.BOTH, "8.6.7"),
+    Field("volume partition size", 8, Kind.BOTH, "8.6.8"),
+    Field("system use", 1960, Kind.BYTES, "8.6.9"),
+)
+OTHER_DESCRIPTOR = Structure(
+    "volume descriptor", "ECMA-119 8.1", *_head("8.1"), Field("data", 2041, Kind.BYTES, "8.1.4")
+)
+
+
+def path_table_fields(*, big_endian: bool) -> Structure:
+    """A path table record up to its identifier (9.4)."""
+    order = Kind.BIG if big_endian else Kind.LITTLE
+    return Structure(
+        "path table record",
+        "ECMA-119 9.4",
+        Field("length of directory identifier", 1, clause="9.4.1"),
+        Field("extended attribute record length", 1, clause="9.4.2"),
+        Field("location of extent", 4, order, "9.4.3"),
+        Field("parent directory number", 2, order, "9.4.4"),
+    )
 
 
 class VolumeDescriptor(Frozen):
@@ -146,35 +295,42 @@ class VolumeDescriptor(Frozen):
 
     def pack(self) -> bytes:
         """One sector."""
-        parts = (
-            bytes((self.type,)) + STANDARD_IDENTIFIER + b"\x01" + bytes((self.flags,)),
-            self.system_id,
-            self.volume_id,
-            bytes(8),
-            both_32(self.volume_sectors),
-            self.escape_sequences.ljust(32, b"\0"),
-            both_16(self.set_size),
-            both_16(self.sequence),
-            both_16(SECTOR),
-            both_32(self.path_table_size),
-            struct.pack("<II", self.path_table_l, 0),
-            struct.pack(">II", self.path_table_m, 0),
-            self.root_record,
-            self.volume_set_id,
-            self.publisher_id,
-            self.preparer_id,
-            self.application_id,
-            self.copyright_file,
-            self.abstract_file,
-            self.bibliographic_file,
-            self.created,
-            self.modified,
-            NO_DATE,
-            NO_DATE,
-            b"\x01\0",
+        table = PRIMARY_DESCRIPTOR if self.type == 1 else SUPPLEMENTARY_DESCRIPTOR
+        own: dict[str, int | bytes] = {}
+        if self.type != 1:
+            own = {"volume_flags": self.flags, "escape_sequences": self.escape_sequences}
+        packed = table.pack(
+            volume_descriptor_type=self.type,
+            standard_identifier=STANDARD_IDENTIFIER,
+            volume_descriptor_version=1,
+            system_identifier=self.system_id,
+            volume_identifier=self.volume_id,
+            volume_space_size=self.volume_sectors,
+            volume_set_size=self.set_size,
+            volume_sequence_number=self.sequence,
+            logical_block_size=SECTOR,
+            path_table_size=self.path_table_size,
+            location_of_occurrence_of_type_L_path_table=self.path_table_l,
+            location_of_occurrence_of_type_M_path_table=self.path_table_m,
+            volume_set_identifier=self.volume_set_id,
+            publisher_identifier=self.publisher_id,
+            data_preparer_identifier=self.preparer_id,
+            application_identifier=self.application_id,
+            copyright_file_identifier=self.copyright_file,
+            abstract_file_identifier=self.abstract_file,
+            bibliographic_file_identifier=self.bibliographic_file,
+            volume_creation_date_and_time=self.created,
+            volume_modification_date_and_time=self.modified,
+            volume_expiration_date_and_time=NO_DATE,
+            volume_effective_date_and_time=NO_DATE,
+            file_structure_version=1,
+            **own,
         )
-        return b"".join(parts).ljust(SECTOR, b"\0")
+        return packed[:ROOT_RECORD_OFFSET] + self.root_record + packed[ROOT_RECORD_OFFSET + len(self.root_record) :]
 
+
+ROOT_RECORD_OFFSET = next(at for at, field in PRIMARY_DESCRIPTOR.fields if field.name.startswith("directory record"))
+"""8.4.18: where the root's directory record lies in a volume descriptor."""
 
 TEXT_SIZES = {
     "system_id": 32,
@@ -192,4 +348,6 @@ TEXT_SIZES = {
 
 def terminator() -> bytes:
     """The volume descriptor set terminator (8.3): one sector."""
-    return (b"\xff" + STANDARD_IDENTIFIER + b"\x01").ljust(SECTOR, b"\0")
+    return TERMINATOR.pack(
+        volume_descriptor_type=255, standard_identifier=STANDARD_IDENTIFIER, volume_descriptor_version=1
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 from uuid import UUID
 from zlib import crc32
 
+from qemu_viso.ondisk.fields import Field, Kind, Structure
 from qemu_viso.ondisk.mbr import BLOCK
 
 if TYPE_CHECKING:
@@ -26,13 +26,48 @@ PRIMARY_HEADER, PRIMARY_TABLE = 1, 2
 PRIMARY_END = PRIMARY_TABLE + TABLE_BLOCKS
 BACKUP_BLOCKS = TABLE_BLOCKS + 1
 _NAME_UNITS = 36
-_HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
+
+HEADER = Structure(
+    "GPT header",
+    "UEFI 5.3.2",
+    Field("signature", 8, Kind.TEXT),
+    Field("revision", 4),
+    Field("header size", 4),
+    Field("header CRC32", 4),
+    Field("reserved", 4, Kind.UNUSED),
+    Field("my LBA", 8),
+    Field("alternate LBA", 8),
+    Field("first usable LBA", 8),
+    Field("last usable LBA", 8),
+    Field("disk GUID", 16, Kind.GUID),
+    Field("partition entry LBA", 8),
+    Field("number of partition entries", 4),
+    Field("size of partition entry", 4),
+    Field("partition entry array CRC32", 4),
+)
+ENTRY = Structure(
+    "GPT partition entry",
+    "UEFI 5.3.3",
+    Field("partition type GUID", 16, Kind.GUID),
+    Field("unique partition GUID", 16, Kind.GUID),
+    Field("starting LBA", 8),
+    Field("ending LBA", 8),
+    Field("attributes", 8, Kind.LITTLE, "", {1: "required", 2: "no block IO", 4: "legacy BIOS bootable"}, bits=True),
+    Field("partition name", 2 * _NAME_UNITS, Kind.UTF16),
+)
 
 
 def entry(kind: UUID, identifier: UUID, first: int, last: int, attributes: int, name: str) -> bytes:
     """A partition entry (5.3.3); `last` is still inside."""
     text = name.encode("utf-16-le", "replace")[: 2 * (_NAME_UNITS - 1)]
-    return struct.pack("<16s16sQQQ72s", kind.bytes_le, identifier.bytes_le, first, last, attributes, text)
+    return ENTRY.pack(
+        partition_type_GUID=kind.bytes_le,
+        unique_partition_GUID=identifier.bytes_le,
+        starting_LBA=first,
+        ending_LBA=last,
+        attributes=attributes,
+        partition_name=text,
+    )
 
 
 def table(entries: Sequence[bytes]) -> bytes:
@@ -44,9 +79,20 @@ def _header(here: int, other: int, table_at: int, usable: tuple[int, int], disk:
     """The header (5.3.2) in block `here`."""
 
     def pack(checksum: int) -> bytes:
-        return _HEADER.pack(
-            *(b"EFI PART", 0x10000, HEADER_SIZE, checksum, 0, here, other, *usable),
-            *(disk.bytes_le, table_at, ENTRIES, ENTRY_SIZE, crc32(entries)),
+        return HEADER.pack(
+            signature=b"EFI PART",
+            revision=0x10000,
+            header_size=HEADER_SIZE,
+            header_CRC32=checksum,
+            my_LBA=here,
+            alternate_LBA=other,
+            first_usable_LBA=usable[0],
+            last_usable_LBA=usable[1],
+            disk_GUID=disk.bytes_le,
+            partition_entry_LBA=table_at,
+            number_of_partition_entries=ENTRIES,
+            size_of_partition_entry=ENTRY_SIZE,
+            partition_entry_array_CRC32=crc32(entries),
         )
 
     return pack(crc32(pack(0))).ljust(BLOCK, b"\0")

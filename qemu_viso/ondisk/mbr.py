@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 
+from qemu_viso.ondisk.fields import Field, Kind, Structure
+
 BLOCK = 512
 CODE_SIZE = 440
 """Bytes of boot code (5.2.1)."""
@@ -25,7 +27,37 @@ HEADS, SECTORS = 64, 32
 _LAST_CYLINDER = 1023
 _BEYOND = bytes((0xFE, 0xFF, 0xFF))
 """Cylinder, head and sector of a block that they cannot tell (5.2.3)."""
-_FIXED = struct.Struct("<440sI2x16s16s16s16s2s")
+
+PARTITION_TYPES = {
+    0x00: "unused",
+    0x0B: "FAT32",
+    0x0C: "FAT32",
+    0x17: "hidden NTFS, as isohybrid calls the image",
+    0x83: "Linux",
+    0xCD: "ISO 9660",
+    0xEE: "protective, for a GUID partition table",
+    0xEF: "EFI system partition",
+}
+PARTITION = Structure(
+    "partition record",
+    "UEFI 5.2.1",
+    Field("boot indicator", 1, Kind.LITTLE, "", {0: "not active", 0x80: "active"}),
+    Field("starting CHS", 3, Kind.BYTES),
+    Field("OS type", 1, Kind.LITTLE, "", PARTITION_TYPES),
+    Field("ending CHS", 3, Kind.BYTES),
+    Field("starting LBA", 4),
+    Field("size in LBA", 4),
+)
+RECORD = Structure(
+    "master boot record",
+    "UEFI 5.2.1",
+    Field("boot code", ISOHYBRID_CODE_SIZE, Kind.BYTES),
+    Field("boot code, where ISOLINUX and GRUB are told the block of what they start", 8),
+    Field("unique MBR disk signature", 4),
+    Field("unknown", 2, Kind.BYTES),
+    *((f"partition record {number}", PARTITION) for number in (1, 2, 3, 4)),
+    Field("signature", 2, Kind.BYTES),
+)
 
 
 def isohybrid_code(code: bytes, block: int) -> bytes:
@@ -36,8 +68,13 @@ def isohybrid_code(code: bytes, block: int) -> bytes:
 def partition(kind: int, start: int, count: int, *, active: bool = False) -> bytes:
     """A partition record (5.2.1); a count that has no room is the highest one (5.2.3)."""
     last = start + count - 1
-    return struct.pack(
-        "<B3sB3sII", 0x80 if active else 0, _address(start), kind, _address(last), start, min(count, 0xFFFFFFFF)
+    return PARTITION.pack(
+        boot_indicator=0x80 if active else 0,
+        starting_CHS=_address(start),
+        OS_type=kind,
+        ending_CHS=_address(last),
+        starting_LBA=start,
+        size_in_LBA=min(count, 0xFFFFFFFF),
     )
 
 
@@ -52,5 +89,5 @@ def _address(block: int) -> bytes:
 
 def record(code: bytes, disk_id: int, partitions: list[bytes]) -> bytes:
     """The whole record: one block."""
-    table = [*partitions, b"", b"", b"", b""][:4]
-    return _FIXED.pack(code, disk_id, *table, b"\x55\xaa")
+    table = b"".join(partitions).ljust(4 * PARTITION.size, b"\0")
+    return code.ljust(CODE_SIZE, b"\0") + struct.pack("<I2x", disk_id) + table + b"\x55\xaa"

@@ -20,6 +20,7 @@ from qemu_viso.qemu.devices import (
     MEDIUM_DEVICE,
     Accelerator,
     AgentPort,
+    Frontend,
     Memory,
     Pvpanic,
     QmpMonitor,
@@ -141,10 +142,12 @@ def machine_for(
     if boot == "uefi":
         firmware = (find_uefi(platform),)
         memory = max(memory, UEFI_MEMORY)
+    # Nobody looks at it until something fails, and then it may show what the console does not.
+    screen = () if platform.screen is None else (Frontend(platform.screen),)
     return MachineSpec(
         platform,
         platform.machine or bus.machine,
-        (*firmware, *others, *devices),
+        (*firmware, *others, *screen, *devices),
         memory=memory,
         accelerator=Accelerator(accelerator),
         sandbox=sandbox,
@@ -237,6 +240,11 @@ class Machine(Controlled):
         return evidence(sentence, said)
 
     # Commands
+
+    @property
+    def started(self) -> bool:
+        """Whether there is, or was, a process of QEMU's."""
+        return hasattr(self, "child")
 
     @property
     def argv(self) -> tuple[str, ...]:

@@ -74,13 +74,18 @@ def namespaces(tree: Tree) -> tuple[Namespace, ...]:
     return tuple(found)
 
 
+def missing_namespace(tree: Tree, namespace: Namespace) -> UsageError:
+    """Why nobody can see a namespace."""
+    return UsageError(
+        f"the image has no {namespace} namespace, so no guest can see it",
+        hint=f"it has {', '.join(namespaces(tree))}",
+    )
+
+
 def require(tree: Tree, namespace: Namespace) -> None:
     """Raise `UsageError` unless the image has the namespace."""
     if namespace not in namespaces(tree):
-        raise UsageError(
-            f"the image has no {namespace} namespace, so no guest can see it",
-            hint=f"it has {', '.join(namespaces(tree))}",
-        )
+        raise missing_namespace(tree, namespace)
 
 
 def expected_view(tree: Tree, namespace: Namespace, reader: ReaderName = "agent") -> dict[str, Expected]:
@@ -111,7 +116,7 @@ def _names(tree: Tree, directory: Directory, namespace: Namespace, reader: Reade
             name = renamed.get(name, name)
             yield rock_name(name) if linux else name, node
     elif namespace == "plain":
-        for identifier, _, node in Primary(tree.settings, tree.time_ns).entries(directory):
+        for identifier, _, node in Primary(tree.settings).entries(directory):
             yield plain_name(identifier.decode()), node
     elif namespace == "joliet":
         for encoded, _, node in Joliet().entries(directory):

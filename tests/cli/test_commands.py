@@ -294,8 +294,13 @@ def test_cat_map_and_explain(recipe: str) -> None:
     regions = json.loads(qemu_viso("map", "--json", recipe).stdout)
     assert sum(region["size"] for region in regions["regions"]) == regions["size"]
     assert len(qemu_viso("map", recipe).stdout.splitlines()) == len(regions["regions"])
-    (origin,) = json.loads(qemu_viso("explain", "--json", recipe, "0x8000+7").stdout)["origins"]
-    assert origin == {"start": 0x8000, "size": 7, "what": "ISO volume descriptor", "offset": 0}
+    explained = json.loads(qemu_viso("explain", "--json", recipe, "0x8000+7").stdout)["explained"]
+    assert [(each["start"], each["size"], each["value"]) for each in explained] == [
+        (0x8000, 1, 1),
+        (0x8001, 5, "CD001"),
+        (0x8006, 1, 1),
+    ]
+    assert explained[1]["field"] == "standard identifier"
     assert "zeros" in qemu_viso("explain", recipe, "0").stdout
     for wrong in ("x", "1+", "99999999999", "0+0"):
         assert qemu_viso("explain", recipe, wrong).returncode == 2

@@ -13,6 +13,7 @@ from qemu_viso.qemu.devices import (
     Flash,
     Medium,
     NbdMedium,
+    OverlayNode,
     Screen,
     SerialConsole,
     SnapshotNode,
@@ -95,6 +96,19 @@ def test_vhost_user() -> None:
         ["-chardev", "socket,id=medium,path=/v,,w"],
         ["-device", "vhost-user-blk-pci,chardev=medium,id=drive,bootindex=0"],
     ]
+    devices = BUSES["vhost-user-blk"].devices(VhostUserMedium("/v", reconnect=1))
+    assert devices[0].to_argv() == ["-chardev", "socket,id=medium,path=/v,reconnect=1"]
+
+
+def test_an_overlay_lies_over_another_node() -> None:
+    option, text = OverlayNode("overlay", "/a,b.qcow2", "medium").to_argv()
+    assert option == "-blockdev"
+    assert json.loads(text) == {
+        "node-name": "overlay",
+        "driver": "qcow2",
+        "file": {"driver": "file", "filename": "/a,b.qcow2"},
+        "backing": "medium",
+    }
 
 
 def test_s390x_has_its_own_transport() -> None:

@@ -13,14 +13,14 @@ import pytest
 from qemu_viso.errors import UsageError
 from qemu_viso.guest.view import Entry, GuestView
 from qemu_viso.verify.diff import compare
-from qemu_viso.verify.expected import content_sha256, expected_label, expected_view, namespaces
+from qemu_viso.verify.expected import content_sha256, expected_view, namespaces
 from qemu_viso.verify.report import Report
 from tests.recipes import opened
+from tests.verify.seeing import honest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qemu_viso.guest.view import Namespace
     from qemu_viso.tree.tree import Tree
 
 
@@ -30,18 +30,6 @@ def tree(tmp_path: Path) -> Tree:
     (tmp_path / "in").mkdir()
     os.symlink("a//b/", tmp_path / "in" / "link")
     return opened(tmp_path, "--volume-id=LABEL -R", "/=in", files=files).tree
-
-
-def honest(tree: Tree, namespace: Namespace) -> GuestView:
-    """What a guest sees that sees everything right."""
-    entries = {}
-    for path, wanted in expected_view(tree, namespace).items():
-        sha256 = None if wanted.content is None else content_sha256(wanted.content)
-        size = 2048 if wanted.size is None else wanted.size
-        entries[path] = Entry(
-            wanted.kind, size, wanted.mode, wanted.uid, wanted.gid, wanted.target, wanted.mtime, sha256
-        )
-    return GuestView(namespace, expected_label(tree, namespace), entries)
 
 
 def changed(view: GuestView, path: str, **fields: object) -> GuestView:

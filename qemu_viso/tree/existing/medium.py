@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
+from qemu_viso.anatomy.model import Source
 from qemu_viso.errors import InputOutputError, RecipeError, shown
 from qemu_viso.image import FileSlice, Joined
 from qemu_viso.sources.handles import Handle
-from qemu_viso.sources.host import HostFile
+from qemu_viso.sources.host import HostDirectory, HostFile
+
+if TYPE_CHECKING:
+    from qemu_viso.image import Image
 
 WINDOW = 64 << 10
 """Bytes that are read at once: metadata lies together, and a system call for each sector would be most of the time."""
@@ -99,3 +104,23 @@ class Medium:
     def verify(self) -> None:
         """Raise `StaleSourceError` if the host file has changed since it was opened."""
         self._handle.verify()
+
+
+class ImageMedium(Medium):
+    """An image that is laid out, read as an existing one is; a slice of it tells a place in the image."""
+
+    def __init__(self, image: Image, name: str) -> None:
+        self.name = name
+        self.offset = 0
+        self.size = image.size
+        stand_in = HostFile(HostDirectory(None, "", 0), name, image.size, 0, 0)
+        self._slice = FileSlice(stand_in, 0, image.size)
+        self._source = Source(image)
+
+    def read(self, offset: int, size: int, what: str) -> bytes:
+        """Some bytes; the errors of `slice`, and those of the image's own files."""
+        self.slice(offset, size, what)
+        return self._source.read(offset, size)
+
+    def verify(self) -> None:
+        """Each read has verified what it read."""
