@@ -117,7 +117,7 @@ def said_of(title: str) -> str:
     """What is said about a step that no text can ask for."""
     step = STEPS[title]
     with pytest.raises(QemuVisoError) as caught:
-        build_tree(Recipe("TEST.viso", UUID(int=0), Quoting.BOURNE, (step,)), environment={})
+        build_tree(Recipe("TEST.viso", str(UUID(int=0)), Quoting.BOURNE, (step,)), environment={})
     return f"## {title}\n{caught.value}\n  status: {caught.value.status}\n\n"
 
 
