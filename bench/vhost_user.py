@@ -30,8 +30,9 @@ from qemu_viso.qemu.devices import BUSES, FileMedium, NbdMedium, VhostUserMedium
 from qemu_viso.qemu.machine import Machine, MachineSpec
 from qemu_viso.qemu.platforms import PLATFORMS
 from qemu_viso.qemu.storage_daemon import StorageDaemon
+from qemu_viso.sockets import UnixListener
 from qemu_viso.sources.host import HostDirectory, HostFile
-from qemu_viso.vhost_user import Device, Listener
+from qemu_viso.vhost_user import Device
 from tests.vhost_user.guests import scripted
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _serve(way: str, kind: str, folder: Path) -> None:
             print(getattr(nbd.address, "path", ""), flush=True)
             sys.stdin.read()
     else:
-        with Listener.bind() as listener, Device(image, listener):
+        with UnixListener.bind() as listener, Device(image, listener):
             print(listener.path, flush=True)
             sys.stdin.read()
 

@@ -9,8 +9,9 @@ status of the command line; the table in `docs/reference.md` lists them, and a t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from qemu_viso.frozen import Frozen
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
@@ -20,8 +21,7 @@ def shown(text: str) -> str:
     return text.translate(_CONTROL)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Frozen):
     """A position in a recipe or response file: 1-based line, 1-based column in characters."""
 
     file: str
@@ -49,9 +49,13 @@ class QemuVisoError(Exception):
         self.place = place
         self.hint = hint
 
+    @property
+    def sentence(self) -> str:
+        """Place and reason, on one line."""
+        return self.message if self.place is None else f"{self.place}: {self.message}"
+
     def __str__(self) -> str:
-        text = self.message if self.place is None else f"{self.place}: {self.message}"
-        return text if self.hint is None else f"{text}\n  hint: {self.hint}"
+        return self.sentence if self.hint is None else f"{self.sentence}\n  hint: {self.hint}"
 
 
 class DifferencesError(QemuVisoError):

@@ -6,8 +6,9 @@ import gc
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from qemu_viso.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,13 +23,19 @@ DESCRIPTORS = 16 * SECTOR
 """Where the volume descriptors of an image begin."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Frozen):
     """A recipe, what is in its image, and the image."""
 
     recipe: Recipe
     tree: Tree
     image: Image
+
+    @property
+    def folders(self) -> set[str]:
+        """Every host directory in which a change may change the image: of recipe, response files and sources."""
+        directory = os.path.dirname(self.recipe.path) or "."
+        files = (os.path.join(directory, name) for name in self.recipe.response_files)
+        return {directory, *(os.path.dirname(file) for file in files), *self.tree.folders}
 
 
 def open_viso(path: str) -> Opened:

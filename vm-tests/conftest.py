@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from qemu_viso.guest.build import build_guest
-from qemu_viso.guest.definition import load_definition
-from qemu_viso.verify.run import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,10 +13,14 @@ if TYPE_CHECKING:
     from qemu_viso.guest.build import GuestBuild
     from qemu_viso.guest.view import Namespace
     from qemu_viso.opening import Opened
+    from qemu_viso.pytest_plugin.session import Session
+    from qemu_viso.pytest_plugin.target import Firmware
     from qemu_viso.verify.report import Report
 
+# In the checkout there is no entry point that tells pytest of it.
+pytest_plugins = ["qemu_viso.pytest_plugin"]
+
 FULL = "QEMU_VISO_FULL"
-IMAGES = Path(__file__).resolve().parent.parent / "images"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,16 +37,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def linux_cloud() -> GuestBuild:
+def linux_cloud(viso_session: Session) -> GuestBuild:
     """The fast guest."""
-    return build_guest(load_definition("linux-cloud"), progress=print)
+    return viso_session.guest("linux-cloud")
 
 
 @pytest.fixture(scope="session")
-def verified(linux_cloud: GuestBuild) -> Callable[..., list[Report]]:
+def verified(viso_session: Session) -> Callable[..., list[Report]]:
     """Verify an opened recipe by the fast guest."""
 
     def run(opened: Opened, bus: str, namespaces: Sequence[Namespace], *, from_medium: bool = False) -> list[Report]:
-        return asyncio.run(verify(opened, linux_cloud, bus, namespaces, from_medium=from_medium))
+        firmware: Firmware | None = "bios" if from_medium else None
+        return [viso_session.view("linux-cloud", bus, opened, each, firmware=firmware).report for each in namespaces]
 
     return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import subprocess
@@ -11,21 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.guest.run import view
-from qemu_viso.nbd import Server, listen_unix
-from qemu_viso.nbd.uri import UnixAddress
-from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.devices import BUSES, NbdMedium
-from qemu_viso.verify.diff import compare
-from tests.recipes import opened, write_files
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.guest.view import GuestView
     from qemu_viso.opening import Opened
-    from qemu_viso.verify.report import Report
+    from qemu_viso.pytest_plugin.recipes import Recipes
+    from qemu_viso.pytest_plugin.views import Views
 
 ISOLINUX = Path("/usr/lib/ISOLINUX")
 LDLINUX = "/usr/lib/syslinux/modules/bios/ldlinux.c32"
@@ -34,6 +25,12 @@ NAMES = (
     *("empty", "größe.txt", "größe-尺寸-μέγεθος.txt", "ж" * 127, "..two"),
     *(f"many/{index:03}" for index in range(200)),
 )
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 def plant(folder: Path) -> None:
@@ -46,25 +43,22 @@ def plant(folder: Path) -> None:
     os.utime(folder / "in" / "empty", ns=(0, 1_234_567_890_123_456_789))
 
 
-@pytest.mark.parametrize("bus", ["scsi-cd", "virtio-blk"])
-def test_udf(verified: Callable[..., list[Report]], tmp_path: Path, bus: str) -> None:
+@pytest.mark.viso_bus("scsi-cd", "virtio-blk")
+def test_udf(viso: Recipes, viso_view: Views, tmp_path: Path) -> None:
     plant(tmp_path)
     # Names that no host file system holds, and of which the driver keeps the extension, or not.
     names = (f"'/{'字' * 100}.jpeg'=in/empty", f"'/{'é' * 240}.jpegs'=in/empty")
-    found = opened(tmp_path, "--udf --strict-attribs -R --volume-id='größe 尺'", "/=in", *names)
-    (report,) = verified(found, bus, ["udf"])
-    assert report.differences == (), report.table()
-    assert report.as_expected == report.expected == len(NAMES) + 6
+    recipe = viso("--udf --strict-attribs -R --volume-id='größe 尺'", "/=in", *names)
+    assert viso_view(recipe, "udf").verify().expected == len(NAMES) + 6
 
 
-def hybrid(folder: Path, build: GuestBuild, *lines: str) -> Opened:
+def hybrid(viso: Recipes, build: GuestBuild, *lines: str) -> Opened:
     """The guest on a hybrid image; ISOLINUX starts it."""
     if not (ISOLINUX / "isohdpfx.bin").exists():
         pytest.skip("isolinux is not installed")
     config = f"DEFAULT linux\nLABEL linux\n  KERNEL /boot/vmlinuz\n  APPEND initrd=/boot/initrd {ARGUMENTS}\n"
-    write_files(folder, {"isolinux.cfg": config.encode()})
-    return opened(
-        folder,
+    write_files(viso.folder, {"isolinux.cfg": config.encode()})
+    return viso(
         "--udf -R --volume-id=HYBRID",
         f"/isolinux/isolinux.bin={ISOLINUX}/isolinux.bin /isolinux/ldlinux.c32={LDLINUX}",
         f"/isolinux/isolinux.cfg=isolinux.cfg /boot/vmlinuz={build.kernel} /boot/initrd={build.initrd}",
@@ -75,13 +69,12 @@ def hybrid(folder: Path, build: GuestBuild, *lines: str) -> Opened:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("bus", ["virtio-blk", "scsi-cd"])
-def test_bios_boots_it_as_disk_and_as_cd(
-    verified: Callable[..., list[Report]], linux_cloud: GuestBuild, tmp_path: Path, bus: str
-) -> None:
-    for report in verified(hybrid(tmp_path, linux_cloud), bus, ["rock", "udf"], from_medium=True):
-        assert report.differences == (), report.table()
-        assert report.expected == 8
+@pytest.mark.viso_firmware("bios")
+@pytest.mark.viso_bus("virtio-blk", "scsi-cd")
+def test_bios_boots_it_as_disk_and_as_cd(viso: Recipes, viso_view: Views, viso_guest: GuestBuild) -> None:
+    recipe = hybrid(viso, viso_guest)
+    assert viso_view(recipe, "rock").verify().expected == 8
+    assert viso_view(recipe, "udf").verify().expected == 8
 
 
 def efi_image(folder: Path) -> None:
@@ -104,19 +97,11 @@ def efi_image(folder: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("bus", ["virtio-blk", "scsi-cd"])
-def test_uefi_boots_it_as_disk_and_as_cd(linux_cloud: GuestBuild, tmp_path: Path, bus: str) -> None:
-    efi_image(tmp_path)
+@pytest.mark.viso_firmware("uefi")
+@pytest.mark.viso_bus("virtio-blk", "scsi-cd")
+def test_uefi_boots_it_as_disk_and_as_cd(viso: Recipes, viso_view: Views, viso_guest: GuestBuild) -> None:
+    efi_image(viso.folder)
     lines = ("/boot/efi.img=efi.img", "-eltorito-alt-boot -e /boot/efi.img -no-emul-boot -isohybrid-gpt-basdat")
-    found = hybrid(tmp_path, linux_cloud, *lines)
-    for seen in asyncio.run(seen_through_uefi(found, linux_cloud, bus)):
-        assert compare(found.tree, seen) == (9, [])
-
-
-async def seen_through_uefi(found: Opened, build: GuestBuild, bus: str) -> list[GuestView]:
-    """What the guest sees that UEFI starts from the medium."""
-    listener = listen_unix()
-    assert isinstance(listener.address, UnixAddress)
-    medium, deadline = NbdMedium(listener.address.path), Deadline.after(100)
-    with Server({found.image.name: found.image}, listener):
-        return await view(build, BUSES[bus], medium, ["rock", "udf"], deadline, from_medium=True, firmware="uefi")
+    recipe = hybrid(viso, viso_guest, *lines)
+    assert viso_view(recipe, "rock").verify().expected == 9
+    assert viso_view(recipe, "udf").verify().expected == 9

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pytest
-
-from qemu_viso.errors import MissingProgramError
-from qemu_viso.guest.run import view
-from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.devices import BUSES, FileMedium
-from qemu_viso.qemu.firmware import find_uefi
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from qemu_viso.guest.build import GuestBuild
+    from qemu_viso.pytest_plugin.session import Session
+    from qemu_viso.pytest_plugin.views import Views
 
 # GRUB reads a kernel at the speed of emulated firmware: 7 s a boot on an idle machine.
 pytestmark = pytest.mark.full
@@ -27,15 +22,16 @@ MODULES = "iso9660 part_gpt normal linux serial terminal"
 
 
 @pytest.fixture(scope="module")
-def medium(linux_cloud: GuestBuild, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def medium(viso_session: Session, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The guest's kernel and initial RAM disk behind GRUB, for BIOS and UEFI in one image."""
     for program in ("grub-mkrescue", "xorriso", "mformat"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is missing")
+    build = viso_session.guest("linux-cloud")
     root = tmp_path_factory.mktemp("grub")
     (root / "files" / "boot" / "grub").mkdir(parents=True)
-    shutil.copy(linux_cloud.kernel, root / "files" / "boot" / "vmlinuz")
-    shutil.copy(linux_cloud.initrd, root / "files" / "boot" / "initrd")
+    shutil.copy(build.kernel, root / "files" / "boot" / "vmlinuz")
+    shutil.copy(build.initrd, root / "files" / "boot" / "initrd")
     (root / "files" / "boot" / "grub" / "grub.cfg").write_text(
         "linux /boot/vmlinuz console=ttyS0 quiet panic=-1 scsi_mod.scan=sync\ninitrd /boot/initrd\nboot\n"
     )
@@ -45,24 +41,8 @@ def medium(linux_cloud: GuestBuild, tmp_path_factory: pytest.TempPathFactory) ->
     return image
 
 
-@pytest.mark.parametrize("firmware", ["bios", "uefi"])
-def test_the_guest_starts_from_the_medium(
-    linux_cloud: GuestBuild, medium: Path, firmware: Literal["bios", "uefi"]
-) -> None:
-    if firmware == "uefi":
-        try:
-            find_uefi(linux_cloud.definition.platform)
-        except MissingProgramError as error:
-            pytest.skip(error.message)
-    work = view(
-        linux_cloud,
-        BUSES["scsi-cd"],
-        FileMedium(str(medium)),
-        ["rock"],
-        Deadline.after(90),
-        from_medium=True,
-        firmware=firmware,
-    )
-    (seen,) = asyncio.run(work)
+@pytest.mark.viso_firmware("bios", "uefi")
+def test_the_guest_starts_from_the_medium(viso_view: Views, viso_guest: GuestBuild, medium: Path) -> None:
+    seen = viso_view(medium, "rock")
     assert seen.label == "GRUB"
-    assert seen.entries["/boot/vmlinuz"].size == linux_cloud.kernel.stat().st_size
+    assert seen["/boot/vmlinuz"].size == viso_guest.kernel.stat().st_size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import subprocess
@@ -10,21 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.guest.build import build_guest
 from qemu_viso.guest.definition import guest_names, load_definition
-from qemu_viso.guest.run import view
-from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.devices import BUSES, FileMedium
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.guest.view import GuestView
+    from qemu_viso.guest.view import GuestView, Namespace
+    from qemu_viso.pytest_plugin.session import Session
 
 # Kernels of 30 to 50 MB are downloaded for each, and some take 10 s to boot.
 pytestmark = pytest.mark.full
-SECONDS = 100.0
+NAMESPACES: tuple[Namespace, ...] = ("rock", "joliet", "plain", "udf")
 
 
 @pytest.fixture(scope="module")
@@ -43,25 +38,25 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def views(session: Session, guest: str, bus: str, image: Path) -> list[GuestView]:
+    """What a guest sees in each namespace; each of these guests can mount all of them."""
+    return [session.view(guest, bus, image, namespace).view for namespace in NAMESPACES]
+
+
 @pytest.fixture(scope="module")
-def reference(linux_cloud: GuestBuild, image: Path) -> list[GuestView]:
+def reference(viso_session: Session, image: Path) -> list[GuestView]:
     """What the usual guest sees."""
-    namespaces = linux_cloud.definition.namespaces
-    medium = FileMedium(str(image))
-    views = asyncio.run(view(linux_cloud, BUSES["virtio-blk"], medium, namespaces, Deadline.after(SECONDS)))
-    assert all(len(each.entries) == 304 for each in views)
-    return views
+    found = views(viso_session, "linux-cloud", "virtio-blk", image)
+    assert all(len(each.entries) == 304 for each in found)
+    return found
 
 
-PAIRS = [(name, bus) for name in guest_names() for bus in load_definition(name).buses]
+LINUX = [definition for definition in map(load_definition, guest_names()) if definition.reader == "agent"]
+PAIRS = [(definition.name, bus) for definition in LINUX for bus in definition.buses]
 
 
 @pytest.mark.parametrize(("name", "bus"), PAIRS)
-def test_every_guest_sees_the_same(name: str, bus: str, image: Path, reference: list[GuestView]) -> None:
-    definition = load_definition(name)
-    if shutil.which(definition.platform.program) is None:
-        pytest.skip(f"{definition.platform.program} is missing")
-    build = build_guest(definition, progress=print)
-    medium = FileMedium(str(image))
-    views = asyncio.run(view(build, BUSES[bus], medium, definition.namespaces, Deadline.after(SECONDS)))
-    assert views == reference
+def test_every_guest_sees_the_same(
+    viso_session: Session, name: str, bus: str, image: Path, reference: list[GuestView]
+) -> None:
+    assert views(viso_session, name, bus, image) == reference

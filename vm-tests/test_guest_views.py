@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from qemu_viso.errors import GuestError
-from qemu_viso.guest.agent import Agent
-from qemu_viso.guest.run import spec_for
 from qemu_viso.guest.wire import RefusedError
-from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.devices import BUSES, FileMedium
-from qemu_viso.qemu.machine import Machine
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.guest.view import GuestView
+    from qemu_viso.guest.view import GuestView, Namespace
+    from qemu_viso.pytest_plugin.machines import Machines
 
 BIG = bytes(range(256)) * 1024
 
@@ -57,41 +50,34 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_one_boot_many_questions(folder: Path, tmp_path: Path, linux_cloud: GuestBuild) -> None:
+def test_one_boot_many_questions(folder: Path, tmp_path: Path, viso_machine: Machines) -> None:
     first, second = tmp_path / "first.iso", tmp_path / "second.iso"
     make("xorriso", "-as", "mkisofs", "-quiet", "-V", "FIRST", "-R", "-o", str(first), str(folder))
     make("genisoimage", "-quiet", "-V", "Second", "-J", "-R", "-udf", "-o", str(second), str(folder / "sub" / "deep"),
          str(folder / "big"))  # fmt: skip
+    machine = viso_machine(first)
+    assert machine.guest.startswith("x86_64 ")
+    assert_rock(machine.view("rock", limit=100_000).view)
+    with pytest.raises(RefusedError, match="no Joliet volume descriptor"):
+        machine.view("joliet")
+    with pytest.raises(RefusedError, match="cannot do what was asked: mount:"):
+        machine.view("udf")
+    with pytest.raises(RefusedError, match="dd ended with status 1"):
+        machine.read("/missing", "rock", 0, 1)
+    assert machine.read("/sub/line\nbreak", "rock", 0, 5) == b"y"
+    assert machine.read("/big", "rock", len(BIG) - 300, 1 << 20) == BIG[-300:]
 
-    async def run() -> tuple[GuestView, bytes, list[GuestView]]:
-        deadline = Deadline.after(60)
-        bus = BUSES["scsi-cd"]
-        async with Machine(spec_for(linux_cloud, bus, FileMedium(str(first))), deadline) as machine:
-            agent = Agent(machine)
-            await machine.release(deadline)
-            assert (await agent.greet(deadline)).startswith("x86_64 ")
-            rock = await agent.view("sr0", "rock", deadline, limit=100_000)
-            with pytest.raises(RefusedError, match="no Joliet volume descriptor"):
-                await agent.view("sr0", "joliet", deadline)
-            with pytest.raises(RefusedError, match="cannot do what was asked: mount:"):
-                await agent.view("sr0", "udf", deadline)
-            with pytest.raises(RefusedError, match="dd ended with status 1"):
-                await agent.read("sr0", "rock", "/missing", 0, 1, deadline)
-            piece = await agent.read("sr0", "rock", "/sub/line\nbreak", 0, 5, deadline)
-            piece += await agent.read("sr0", "rock", "/big", len(BIG) - 300, 1 << 20, deadline)
-            await machine.change_medium(FileMedium(str(second)), deadline)
-            views = [await agent.view("sr0", each, deadline) for each in ("joliet", "plain", "udf")]
-            with pytest.raises(GuestError, match=r"refuses the QMP command 'blockdev-add'.*No such file"):
-                await machine.change_medium(FileMedium("/nowhere.iso"), deadline)
-            await agent.quit(deadline)
-            return rock, piece, views
-
-    rock, piece, views = asyncio.run(run())
-    assert_rock(rock)
-    assert piece == b"y" + BIG[-300:]
+    machine.change_medium(second)
+    others: tuple[Namespace, ...] = ("joliet", "plain", "udf")
+    views = [machine.view(each).view for each in others]
     assert [view.label for view in views] == ["Second"] * 3
     assert [sorted(view.entries) for view in views] == [["/", "/big", "/far", "/link"]] * 3
     assert all(view.entries["/big"].sha256 == digest(BIG) for view in views)
+
+    with pytest.raises(GuestError, match=r"refuses the QMP command 'blockdev-add'.*No such file"):
+        machine.change_medium(Path("/nowhere.iso"))
+    assert machine.view("plain").view == views[1]
+    assert machine.power_off() == 0
 
 
 def assert_rock(view: GuestView) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,26 +9,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.image.render import render
-from qemu_viso.opening import open_viso
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.verify.report import Report
+    from qemu_viso.opening import Opened
+    from qemu_viso.pytest_plugin.machines import Machines
+    from qemu_viso.pytest_plugin.session import Session
+    from qemu_viso.pytest_plugin.views import Views
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 ISOLINUX = Path("/usr/lib/ISOLINUX")
-OVMF = Path("/usr/share/ovmf/OVMF.fd")
 pytestmark = pytest.mark.full
-MARKER = "--iprt-iso-maker-file-marker-bourne-sh 5f1c0ae0-1111-2222-3333-444455556666"
 
 
 @pytest.fixture(scope="module")
-def recipe(linux_cloud: GuestBuild, tmp_path_factory: pytest.TempPathFactory) -> str:
+def recipe(viso_session: Session, tmp_path_factory: pytest.TempPathFactory) -> Opened:
     if shutil.which("xorriso") is None or not (ISOLINUX / "isohdpfx.bin").exists():
         pytest.skip("xorriso and isolinux are needed")
+    build = viso_session.guest("linux-cloud")
     folder = tmp_path_factory.mktemp("imported")
     tree = folder / "tree"
     (tree / "isolinux").mkdir(parents=True)
@@ -38,8 +33,8 @@ def recipe(linux_cloud: GuestBuild, tmp_path_factory: pytest.TempPathFactory) ->
         (ISOLINUX / "isolinux.bin", "isolinux/isolinux.bin"),
         (Path("/usr/lib/syslinux/modules/bios/ldlinux.c32"), "isolinux/ldlinux.c32"),
         (IMAGES / "isolinux" / "isolinux.cfg", "isolinux/isolinux.cfg"),
-        (linux_cloud.kernel, "boot/vmlinuz"),
-        (linux_cloud.initrd, "boot/initrd"),
+        (build.kernel, "boot/vmlinuz"),
+        (build.initrd, "boot/initrd"),
     ):
         shutil.copyfile(source, tree / name)
     command = ["xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-V", "OLD", "-o", str(folder / "old.iso")]
@@ -47,17 +42,13 @@ def recipe(linux_cloud: GuestBuild, tmp_path_factory: pytest.TempPathFactory) ->
     command += ["-c", "isolinux/boot.cat", "-boot-load-size", "4", "-boot-info-table", str(tree)]
     subprocess.run(command, check=True, capture_output=True)
     (folder / "more").write_bytes(b"more" * 100_000)
-    path = folder / "imported.viso"
-    path.write_text(f"{MARKER}\n/=more\n--import-iso old.iso\n/added/more=more\n", encoding="utf-8")
-    return str(path)
+    return viso_session.open(folder, "/=more", "--import-iso old.iso", "/added/more=more")
 
 
-@pytest.mark.parametrize("bus", ["scsi-cd", "virtio-blk"])
-def test_an_imported_hybrid_image_boots(recipe: str, verified: Callable[..., list[Report]], bus: str) -> None:
-    [report] = verified(open_viso(recipe), bus, ["rock"], from_medium=True)
-
-    assert report.differences == (), report.table()
-    assert report.as_expected == report.expected
+@pytest.mark.viso_firmware("bios")
+@pytest.mark.viso_bus("scsi-cd", "virtio-blk")
+def test_an_imported_hybrid_image_boots(recipe: Opened, viso_view: Views) -> None:
+    assert viso_view(recipe, "rock").verify().expected >= 8
 
 
 GRUB = """serial --unit=0 --speed=115200
@@ -68,7 +59,7 @@ halt
 
 
 @pytest.fixture(scope="module")
-def grub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def grub(viso_session: Session, tmp_path_factory: pytest.TempPathFactory) -> Opened:
     """An image of grub-mkrescue, with boot code, GPT and EFI image, imported behind a file that moves everything."""
     if shutil.which("grub-mkrescue") is None:
         pytest.skip("grub-mkrescue is not installed")
@@ -80,32 +71,11 @@ def grub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "more").write_bytes(bytes(3_000_000))
     (folder / "added").write_text("WHAT WAS ADDED\n")
-    recipe = folder / "grub.viso"
-    recipe.write_text(f"{MARKER}\n/more=more\n--import-iso old.iso\n/added=added\n", encoding="utf-8")
-    render(open_viso(str(recipe)).image, str(folder / "new.iso"))
-    return folder / "new.iso"
+    return viso_session.open(folder, "/more=more", "--import-iso old.iso", "/added=added")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("-cdrom", "{image}"),
-        ("-drive", "file={image},format=raw,if=ide,snapshot=on"),
-        ("-bios", str(OVMF), "-drive", "file={image},format=raw,if=ide,snapshot=on"),
-    ],
-    ids=["cd", "disk", "disk by UEFI"],
-)
-def test_an_imported_image_of_grub_boots(grub: Path, arguments: tuple[str, ...]) -> None:
-    if str(OVMF) in arguments and not OVMF.exists():
-        pytest.skip("ovmf is not installed")
-    words = [word.format(image=grub) for word in arguments]
-    command = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-serial", "stdio", "-m", "256", "-no-reboot"]
-    with subprocess.Popen([*command, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        said = b""
-        try:
-            while b"WHAT WAS ADDED" not in said and (data := os.read(process.stdout.fileno(), 4096)):
-                said += data
-        finally:
-            process.kill()
-    assert b"WHAT WAS ADDED" in said
+@pytest.mark.viso_bus("ide-cd", "virtio-blk")
+@pytest.mark.viso_firmware("bios", "uefi")
+def test_an_imported_image_of_grub_boots_as_cd_and_as_disk(grub: Opened, viso_machine: Machines) -> None:
+    said = viso_machine(grub).wait_for_console("WHAT WAS ADDED")
+    assert said == "WHAT WAS ADDED"

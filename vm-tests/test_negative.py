@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.opening import open_viso
+from qemu_viso.frozen import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    from qemu_viso.pytest_plugin.session import Session
     from qemu_viso.verify.diff import Difference
-    from qemu_viso.verify.report import Report
 
-MARKER = "--iprt-iso-maker-file-marker-bourne-sh 5f1c0ae0-1111-2222-3333-444455556666"
-RECIPE = f"{MARKER}\n--volume-id=NEGATIVE -R\n/=in\n"
+RECIPE = "--volume-id=NEGATIVE -R\n/=in"
 
 
 def make(folder: Path) -> Path:
@@ -25,16 +22,13 @@ def make(folder: Path) -> Path:
     for name, content in {"same": "same\n", "sub/byte": "x" * 5000, "missing": "gone\n", "mode": "m\n"}.items():
         (folder / "in" / name).write_text(content)
         (folder / "in" / name).chmod(0o644)
-    (folder / "NEGATIVE.viso").write_text(RECIPE)
     return folder
 
 
 @pytest.fixture(scope="module")
-def differences(
-    tmp_path_factory: pytest.TempPathFactory, verified: Callable[..., list[Report]]
-) -> dict[str, list[Difference]]:
-    """One boot, with one difference of each kind; by path."""
-    promised = open_viso(str(make(tmp_path_factory.mktemp("promised")) / "NEGATIVE.viso"))
+def differences(tmp_path_factory: pytest.TempPathFactory, viso_session: Session) -> dict[str, list[Difference]]:
+    """One look, with one difference of each kind; by path."""
+    promised = viso_session.open(make(tmp_path_factory.mktemp("promised")), RECIPE)
     folder = make(tmp_path_factory.mktemp("served"))
     content = bytearray((folder / "in" / "sub" / "byte").read_bytes())
     content[4321] ^= 1
@@ -42,8 +36,12 @@ def differences(
     (folder / "in" / "missing").unlink()
     (folder / "in" / "extra").write_text("one too many\n")
     (folder / "in" / "mode").chmod(0o755)
-    served = open_viso(str(folder / "NEGATIVE.viso"))
-    (report,) = verified(dataclasses.replace(promised, image=served.image), "virtio-blk", ["rock"])
+    served = viso_session.open(folder, RECIPE)
+    mixed = replace(promised, image=served.image)
+    seen = viso_session.view("linux-cloud", "scsi-cd", mixed, "rock")
+    with pytest.raises(AssertionError, match=r"/sub/byte +content +sha256"):
+        seen.verify()
+    report = seen.report
     found: dict[str, list[Difference]] = {}
     for difference in report.differences:
         if difference.field != "mtime":  # the two folders were not made in the same second, perhaps

@@ -7,36 +7,32 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.opening import open_viso
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qemu_viso.verify.report import Report
+    from qemu_viso.guest.view import Namespace
+    from qemu_viso.pytest_plugin.recipes import Recipes
+    from qemu_viso.pytest_plugin.views import Views
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
+ISO: tuple[Namespace, ...] = ("rock", "joliet", "plain")
 
 
-def assert_as_promised(reports: list[Report], least: int) -> None:
-    assert reports
-    for report in reports:
-        assert report.differences == (), report.table()
-        assert report.expected >= least
-        assert report.as_expected == report.expected
+@pytest.mark.viso_bus("scsi-cd", "ide-cd", "virtio-blk", "vhost-user-blk")
+def test_demo(viso: Recipes, viso_view: Views) -> None:
+    demo = viso(IMAGES / "demo.viso")
+    for namespace in ISO:
+        assert viso_view(demo, namespace).verify().expected >= 10
 
 
-@pytest.mark.parametrize("bus", ["scsi-cd", "ide-cd", "virtio-blk", "vhost-user-blk"])
-def test_demo(verified: Callable[..., list[Report]], bus: str) -> None:
-    opened = open_viso(str(IMAGES / "demo.viso"))
-    assert_as_promised(verified(opened, bus, ["rock", "joliet", "plain"]), 10)
+@pytest.mark.viso_bus("virtio-blk")
+def test_names_of_every_difficult_kind(viso: Recipes, viso_view: Views) -> None:
+    names = viso(IMAGES / "names.viso")
+    for namespace in ISO:
+        assert viso_view(names, namespace).verify().expected >= 80
 
 
-def test_names_of_every_difficult_kind(verified: Callable[..., list[Report]]) -> None:
-    opened = open_viso(str(IMAGES / "names.viso"))
-    assert_as_promised(verified(opened, "virtio-blk", ["rock", "joliet", "plain"]), 80)
-
-
-def test_isolinux_boots_by_itself(verified: Callable[..., list[Report]]) -> None:
-    opened = open_viso(str(IMAGES / "isolinux.viso"))
-    assert opened.tree.boot is not None
-    assert_as_promised(verified(opened, "scsi-cd", ["rock", "joliet"], from_medium=True), 15)
+@pytest.mark.viso_firmware("bios")
+def test_isolinux_boots_by_itself(viso: Recipes, viso_view: Views) -> None:
+    isolinux = viso(IMAGES / "isolinux.viso")
+    assert isolinux.tree.boot is not None
+    assert viso_view(isolinux, "rock").verify().expected >= 15
+    assert viso_view(isolinux, "joliet").verify().expected >= 15

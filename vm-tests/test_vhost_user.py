@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import struct
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.guest.run import view
 from qemu_viso.image.regions import Literal
-from qemu_viso.opening import open_viso
-from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.devices import BUSES, Frontend, VhostUserMedium
+from qemu_viso.qemu.devices import Frontend, PathChardev
 from qemu_viso.qemu.machine import MachineSpec
 from qemu_viso.qemu.platforms import PLATFORMS
-from qemu_viso.qemu.sync import SyncMachine
-from qemu_viso.verify.diff import compare
 from qemu_viso.vhost_user import session
 from qemu_viso.vhost_user.messages import ProtocolFeature
-from tests.vhost_user.guests import ReconnectingChardev, scripted, with_vhost_user
+from tests.vhost_user.guests import scripted, with_vhost_user
 from tests.vhost_user.media import lay, mixed, noise, serving, write_file
 from tests.vhost_user.serve import large
 
@@ -35,8 +29,11 @@ if TYPE_CHECKING:
 
     from qemu_viso.guest.build import GuestBuild
     from qemu_viso.image import Image
+    from qemu_viso.pytest_plugin.exports import Exports
+    from qemu_viso.pytest_plugin.machines import Machines
+    from qemu_viso.pytest_plugin.recipes import Recipes
+    from qemu_viso.pytest_plugin.views import Views
 
-SECONDS = 100.0
 SUM = "$B sha256sum /dev/vda"
 DROP = "echo 3 >/proc/sys/vm/drop_caches"
 
@@ -45,13 +42,11 @@ def digest(image: Image) -> bytes:
     return hashlib.sha256(image.read(0, image.size)).hexdigest().encode()
 
 
-def console_of(spec: MachineSpec, pattern: bytes) -> bytes:
+def console_of(start: Machines, spec: MachineSpec, pattern: bytes) -> bytes:
     """Boot, and what of the console matches, from the guest's first word on."""
-    deadline = Deadline.after(SECONDS)
-    with SyncMachine(spec) as machine:
-        machine.release(deadline)
-        found = machine.wait_for_console(pattern, deadline)
-        machine.wait_for_exit(deadline)
+    machine = start(spec)
+    found = machine.wait_for_console(pattern)
+    machine.wait_for_exit()
     return found
 
 
@@ -82,7 +77,8 @@ def process(path: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     ids=["q35", "pc", "four queues", "neither event index nor indirect", "short queue", "legacy driver"],
 )
 def test_the_guest_reads_the_whole_disk(
-    linux_cloud: GuestBuild,
+    viso_guest: GuestBuild,
+    viso_machine: Machines,
     tmp_path: Path,
     machine: str,
     properties: tuple[tuple[str, str], ...],
@@ -95,8 +91,8 @@ def test_the_guest_reads_the_whole_disk(
         for start in 0 200 400 600; do $B dd if=/dev/vda bs=512 skip=$start count=37 2>/dev/null >/dev/null & done; wait
         {DROP}; {SUM}; $B dd if=/dev/zero of=/dev/vda count=1 2>&1; echo over"""
     with serving(image, path):
-        spec = with_vhost_user(scripted(linux_cloud, tmp_path, script), path, machine, properties, *extra)
-        said = console_of(spec, rb"facts[^$]*over")
+        spec = with_vhost_user(scripted(viso_guest, tmp_path, script), path, machine, properties, *extra)
+        said = console_of(viso_machine, spec, rb"facts[^$]*over")
     queues = 4 if extra else 1
     assert b"facts %d 1 medium %d\r" % (image.size // 512, queues) in said
     assert digest(image) + b"  /dev/vda" in said
@@ -105,33 +101,22 @@ def test_the_guest_reads_the_whole_disk(
 
 @pytest.mark.full
 def test_memory_comes_in_one_table_where_slots_are_not_offered(
-    linux_cloud: GuestBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    viso_guest: GuestBuild, viso_machine: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "PROTOCOL_FEATURES", session.PROTOCOL_FEATURES & ~ProtocolFeature.CONFIGURE_MEM_SLOTS)
     image = mixed(tmp_path)
     path = str(tmp_path / "v")
     with serving(image, path):
-        spec = with_vhost_user(scripted(linux_cloud, tmp_path, SUM), path)
-        assert digest(image) in console_of(spec, rb"[0-9a-f]{64}  /dev/vda")
+        spec = with_vhost_user(scripted(viso_guest, tmp_path, SUM), path)
+        assert digest(image) in console_of(viso_machine, spec, rb"[0-9a-f]{64}  /dev/vda")
 
 
-def test_a_guest_mounts_a_recipe(linux_cloud: GuestBuild, tmp_path: Path) -> None:
-    folder = tmp_path / "files"
-    folder.mkdir()
-    for number in range(30):
-        (folder / f"file {number}").write_bytes(noise(str(number), 1000 * number))
-    recipe = tmp_path / "recipe.viso"
-    recipe.write_text(f"--iprt-iso-maker-file-marker-bourne-sh 12345678-1234-1234-1234-123456789abc /all={folder}\n")
-    opened = open_viso(str(recipe))
-    path = str(tmp_path / "v")
-    with serving(opened.image, path):
-        work = view(
-            linux_cloud, BUSES["vhost-user-blk"], VhostUserMedium(path), ["rock", "joliet"], Deadline.after(SECONDS)
-        )
-        for seen in asyncio.run(work):
-            expected, differences = compare(opened.tree, seen)
-            assert expected >= 30
-            assert list(differences) == []
+@pytest.mark.viso_bus("vhost-user-blk")
+def test_a_guest_mounts_a_recipe(viso: Recipes, viso_export: Exports, viso_view: Views) -> None:
+    recipe = viso(files={f"/all/file {number}": noise(str(number), 1000 * number) for number in range(30)})
+    export = viso_export(recipe, "vhost-user-blk", direct=True)
+    assert viso_view(export, "rock").verify().expected >= 30
+    assert viso_view(export, "joliet").verify().expected >= 30
 
 
 def rounds(wanted: bytes, count: int) -> str:
@@ -147,62 +132,58 @@ def rounds(wanted: bytes, count: int) -> str:
 
 
 @pytest.mark.full
-def test_the_device_is_killed_while_the_guest_reads(linux_cloud: GuestBuild, tmp_path: Path) -> None:
+def test_the_device_is_killed_while_the_guest_reads(
+    viso_guest: GuestBuild, viso_machine: Machines, tmp_path: Path
+) -> None:
     """Three times; the guest notices nothing but a pause."""
     path = str(tmp_path / "v")
-    kernel = scripted(linux_cloud, tmp_path, rounds(digest(large(tmp_path)), 5))
-    deadline = Deadline.after(SECONDS)
+    kernel = scripted(viso_guest, tmp_path, rounds(digest(large(tmp_path)), 5))
     with ExitStack() as stack:
         device = stack.enter_context(process(path, tmp_path))
-        machine = stack.enter_context(SyncMachine(with_vhost_user(kernel, path)))
-        machine.release(deadline)
+        machine = viso_machine(with_vhost_user(kernel, path))
         for number in (1, 2, 3):
-            machine.wait_for_console(b"round %d" % number, deadline)
+            machine.wait_for_console(b"round %d" % number)
             device.kill()
             device.wait()
             device = stack.enter_context(process(path, tmp_path))
-        machine.wait_for_console(b"good 5 of 5", deadline)
-        machine.wait_for_exit(deadline)
+        machine.wait_for_console(b"good 5 of 5")
+        machine.wait_for_exit()
 
 
 @pytest.mark.full
-def test_a_device_that_ends_in_order_and_comes_back(linux_cloud: GuestBuild, tmp_path: Path) -> None:
+def test_a_device_that_ends_in_order_and_comes_back(
+    viso_guest: GuestBuild, viso_machine: Machines, tmp_path: Path
+) -> None:
     path = str(tmp_path / "v")
     image = large(tmp_path)
-    kernel = scripted(linux_cloud, tmp_path, rounds(digest(image), 3))
-    deadline = Deadline.after(SECONDS)
-    with ExitStack() as stack:
-        with serving(image, path):
-            machine = stack.enter_context(SyncMachine(with_vhost_user(kernel, path)))
-            machine.release(deadline)
-            machine.wait_for_console(b"round 2", deadline)
-        with serving(image, path):
-            machine.wait_for_console(b"good 3 of 3", deadline)
-            machine.wait_for_exit(deadline)
+    kernel = scripted(viso_guest, tmp_path, rounds(digest(image), 3))
+    with serving(image, path):
+        machine = viso_machine(with_vhost_user(kernel, path))
+        machine.wait_for_console(b"round 2")
+    with serving(image, path):
+        machine.wait_for_console(b"good 3 of 3")
+        machine.wait_for_exit()
 
 
 @pytest.mark.full
-def test_another_image_comes_back(linux_cloud: GuestBuild, tmp_path: Path) -> None:
+def test_another_image_comes_back(viso_guest: GuestBuild, viso_machine: Machines, tmp_path: Path) -> None:
     """The guest's reads fail; it never gets bytes of the other image."""
     path = str(tmp_path / "v")
     one, other = lay(write_file(tmp_path, "one", 1 << 20)), lay(write_file(tmp_path, "two", 1 << 20))
     script = f"""
         {SUM}; echo first
         read answer </dev/ttyS0; {DROP}; $B sha256sum /dev/vda; echo over"""
-    deadline = Deadline.after(SECONDS)
-    with ExitStack() as stack:
-        with serving(one, path):
-            machine = stack.enter_context(SyncMachine(with_vhost_user(scripted(linux_cloud, tmp_path, script), path)))
-            machine.release(deadline)
-            machine.wait_for_console(digest(one) + rb"[^$]*first", deadline)
-        with serving(other, path):
-            machine.run(machine.machine.console.write(b"go\n"))
-            machine.wait_for_console(rb"sha256sum: can.t read '/dev/vda': Input/output error[^$]*over", deadline)
-            machine.wait_for_exit(deadline)
+    with serving(one, path):
+        machine = viso_machine(with_vhost_user(scripted(viso_guest, tmp_path, script), path))
+        machine.wait_for_console(digest(one) + rb"[^$]*first")
+    with serving(other, path):
+        machine.type(b"go\n")
+        machine.wait_for_console(rb"sha256sum: can.t read '/dev/vda': Input/output error[^$]*over")
+        machine.wait_for_exit()
 
 
 @pytest.mark.full
-def test_a_source_changes_under_the_guest(linux_cloud: GuestBuild, tmp_path: Path) -> None:
+def test_a_source_changes_under_the_guest(viso_guest: GuestBuild, viso_machine: Machines, tmp_path: Path) -> None:
     """Only what comes of that source fails."""
     path = str(tmp_path / "v")
     changing, staying = write_file(tmp_path, "changing", 1 << 20), write_file(tmp_path, "staying", 1 << 20)
@@ -212,48 +193,46 @@ def test_a_source_changes_under_the_guest(linux_cloud: GuestBuild, tmp_path: Pat
         read answer </dev/ttyS0
         $B dd if=/dev/vda bs=64k skip=8 count=1 of=/dev/null 2>&1
         $B dd if=/dev/vda bs=64k skip=16 count=16 2>/dev/null | $B sha256sum; echo over"""
-    deadline = Deadline.after(SECONDS)
     with serving(image, path):
-        spec = with_vhost_user(scripted(linux_cloud, tmp_path, script), path)
-        with SyncMachine(spec) as machine:
-            machine.release(deadline)
-            machine.wait_for_console(b"first", deadline)
+        spec = with_vhost_user(scripted(viso_guest, tmp_path, script), path)
+        with closing(viso_machine(spec)) as machine:
+            machine.wait_for_console(b"first")
             (tmp_path / "changing").write_bytes(bytes(1 << 20))
-            machine.run(machine.machine.console.write(b"go\n"))
-            said = machine.wait_for_console(rb"dd: [^$]*over", deadline)
-            machine.wait_for_exit(deadline)
+            machine.type(b"go\n")
+            said = machine.wait_for_console(rb"dd: [^$]*over")
+            machine.wait_for_exit()
     assert b"dd: /dev/vda: Input/output error" in said
     assert hashlib.sha256(noise("staying", 1 << 20)).hexdigest().encode() in said
     assert image.stale is not None
 
 
 @pytest.mark.full
-def test_the_machine_pauses_is_reset_and_grows_while_the_guest_reads(linux_cloud: GuestBuild, tmp_path: Path) -> None:
+def test_the_machine_pauses_is_reset_and_grows_while_the_guest_reads(
+    viso_guest: GuestBuild, viso_machine: Machines, tmp_path: Path
+) -> None:
     """Rings are stopped and started, set up anew after a reset, and get new memory while requests are under way."""
     path = str(tmp_path / "v")
     image = large(tmp_path)
-    kernel = scripted(linux_cloud, tmp_path, rounds(digest(image), 4))
-    deadline = Deadline.after(SECONDS)
+    kernel = scripted(viso_guest, tmp_path, rounds(digest(image), 4))
     spec = with_vhost_user(kernel, path, "q35", (), "-m", "256,slots=4,maxmem=2G")
     spec = replace(spec, reboot=True)
-    with serving(image, path), SyncMachine(spec) as machine:
-        machine.release(deadline)
-        machine.wait_for_console(b"round 2", deadline)
-        machine.execute("system_reset", deadline)
-        machine.wait_for_console(b"round 1", deadline)
-        machine.execute("stop", deadline)
-        machine.execute("cont", deadline)
-        machine.wait_for_console(b"round 2", deadline)
+    with serving(image, path), closing(viso_machine(spec)) as machine:
+        machine.wait_for_console(b"round 2")
+        machine.execute("system_reset")
+        machine.wait_for_console(b"round 1")
+        machine.execute("stop")
+        machine.execute("cont")
+        machine.wait_for_console(b"round 2")
         for number in range(3):
             memory = {"qom-type": "memory-backend-memfd", "id": f"m{number}", "size": 128 << 20, "share": True}
-            machine.execute("object-add", deadline, memory)
-            machine.execute("device_add", deadline, {"driver": "pc-dimm", "id": f"d{number}", "memdev": f"m{number}"})
-        machine.wait_for_console(b"good 4 of 4", deadline)
-        machine.wait_for_exit(deadline)
+            machine.execute("object-add", memory)
+            machine.execute("device_add", {"driver": "pc-dimm", "id": f"d{number}", "memdev": f"m{number}"})
+        machine.wait_for_console(b"good 4 of 4")
+        machine.wait_for_exit()
 
 
 @pytest.mark.full
-def test_firmware_starts_from_the_disk(tmp_path: Path) -> None:
+def test_firmware_starts_from_the_disk(viso_machine: Machines, tmp_path: Path) -> None:
     """SeaBIOS has a driver of its own: shorter rings, no indirect tables, no event index, no interrupts.
 
     The boot sector lets it read sector 64, and writes that to the serial port.
@@ -272,12 +251,10 @@ def test_firmware_starts_from_the_disk(tmp_path: Path) -> None:
     sector = (code + packet).ljust(510, b"\0") + b"\x55\xaa"
     image = lay(Literal(sector, "boot sector"), 30720, Literal(text, "text"), 4 << 20)  # some cylinders at least
     path = str(tmp_path / "v")
-    deadline = Deadline.after(SECONDS)
     disk = (
-        ReconnectingChardev(path),
+        PathChardev("medium", path, reconnect=1),
         Frontend("vhost-user-blk-pci", (("chardev", "medium"), ("bootindex", "0"), ("queue-size", "1024"))),
     )
     spec = MachineSpec(PLATFORMS["amd64"], "pc", disk, agent=False)
-    with serving(image, path), SyncMachine(spec) as machine:
-        machine.release(deadline)
-        machine.wait_for_console(b"a sentence from sector 64\r\n", deadline)
+    with serving(image, path), closing(viso_machine(spec)) as machine:
+        machine.wait_for_console(b"a sentence from sector 64\r\n")

@@ -40,8 +40,6 @@ def set_up_logging() -> None:
 
     logging.basicConfig(format="qemu-viso: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("qemu_viso").setLevel(logging.INFO)
-    # To it the end of a guest is a failure, and a connection that is given up a bug, with a traceback.
-    logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
 
 
 def open_recipe(path: str) -> Opened:

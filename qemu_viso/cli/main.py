@@ -8,7 +8,6 @@ import io
 import os
 import signal
 import sys
-import traceback
 from typing import TYPE_CHECKING, Protocol, cast
 
 from qemu_viso import __version__
@@ -62,7 +61,7 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser; only the arguments of `command` are filled in, of all commands if it is None."""
     top = argparse.ArgumentParser(prog="qemu-viso", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"qemu-viso {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, prog=top.prog)
     for name, help_text in COMMANDS.items():
         sub = commands.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
         if command in (None, name):
@@ -75,12 +74,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     name = next((word for word in words if word in COMMANDS), None)
     arguments = parser(name).parse_args(_arranged(words, name))
+    return guard(lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        return load(arguments.command).run(arguments)
+    except QemuVisoError as error:
+        if getattr(arguments, "json", False):
+            _print_error(error)
+        raise
+
+
+def guard(work: Callable[[], int]) -> int:
+    """Do the work of a process; its exit status, with a sentence on standard error for whatever it raises."""
     end_by_unwinding()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
     try:
         _check_encoding()
-        status = load(arguments.command).run(arguments)
+        status = work()
         sys.stdout.flush()
         return status
     except QemuVisoError as error:
@@ -97,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"qemu-viso: {where}{error.strerror or error}", file=sys.stderr)
         return InputOutputError.status
     except Exception as error:  # noqa: BLE001 - the status of a traceback would be that of "differences found"
+        import traceback
+
         _forget_output()
         at = traceback.extract_tb(error.__traceback__)[-1]
         print(
@@ -105,6 +120,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return InternalError.status
+
+
+def _print_error(error: QemuVisoError) -> None:
+    """An error as JSON, for those who asked for JSON; the sentence goes to stderr all the same."""
+    from qemu_viso.cli.common import print_json
+
+    place = error.place
+    content: dict[str, object] = {"status": error.status, "message": error.message, "hint": error.hint}
+    if place is not None:
+        content |= {"file": place.file, "line": place.line, "column": place.column}
+    print_json({"error": content})
+    sys.stdout.flush()
 
 
 def _forget_output() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qemu_viso.cli.common import add_json, print_json
+from qemu_viso.frozen import replace
 
 if TYPE_CHECKING:
     import argparse

@@ -218,18 +218,10 @@ def _open_again(server: Server, names: dict[str, str]) -> None:
         try:
             images[name] = open_recipe(spec).image
         except (QemuVisoError, OSError) as error:
-            print(f"qemu-viso: {_line(error)}; the images stay as they were", file=sys.stderr, flush=True)
+            reason = error.sentence if isinstance(error, QemuVisoError) else str(error)
+            print(f"qemu-viso: {reason}; the images stay as they were", file=sys.stderr, flush=True)
             return
     server.replace(images)
-
-
-def _line(error: Exception) -> str:
-    """An error without its hint."""
-    from qemu_viso.errors import QemuVisoError
-
-    if not isinstance(error, QemuVisoError):
-        return str(error)
-    return error.message if error.place is None else f"{error.place}: {error.message}"
 
 
 def _end_with_parent() -> None:

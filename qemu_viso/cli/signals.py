@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 import sys
@@ -59,6 +58,8 @@ def run(work: Coroutine[object, object, T]) -> T:
 
     An exception thrown into the midst of the event loop would leave it to chance which callback meets it.
     """
+    import asyncio  # a third of the start of a command that needs no event loop
+
     ended_by: list[int] = []
 
     async def cancellable() -> T:

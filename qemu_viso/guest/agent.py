@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AT_ONCE = 1 << 20
-# Files up to this size are read as a whole.
-CONTENT_LIMIT = 1 << 30
+# Files smaller than this are read as a whole: what the size in a tar header can tell in octal digits.
+CONTENT_LIMIT = 8 << 30
 _SAFE = re.compile(rb"[^A-Za-z0-9/._-]")
 
 

@@ -1,4 +1,4 @@
-"""Building a guest: a kernel and an initial RAM disk from Debian packages, without root.
+"""Building a guest from Debian packages, without root: a kernel and an initial RAM disk, or GRUB.
 
 A build lies in a folder of the cache named after everything that decides its content: the definition, the agent and
 this builder. It is complete or not there; two builders at once wait for one another.
@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import CannotCreateError, ConfigurationError, InputOutputError
+from qemu_viso.guest.bzimage import extract_kernel
 from qemu_viso.guest.cpio import CpioWriter
+from qemu_viso.guest.grub_image import write_grub
 from qemu_viso.guest.ipl import boot_image
 from qemu_viso.guest.modules import ModuleTree
 from qemu_viso.guest.packages import Apt, unpack
@@ -46,8 +48,8 @@ class GuestBuild:
 
     Attributes:
         definition: what it was built from.
-        kernel: path of the kernel, in the form that its package has.
-        initrd: path of the initial RAM disk, with the agent as `/init`.
+        kernel: path of what the machine starts: the kernel, GRUB, or the script for the firmware's shell.
+        initrd: path of the initial RAM disk, with the agent as `/init`; empty where there is no Linux.
         packages: name and version of each package used.
 
     Beside them lies, for s390x, `boot.img`: both in the form that its firmware starts from a medium.
@@ -61,8 +63,10 @@ class GuestBuild:
 
 def arguments_for(definition: GuestDefinition) -> str:
     """The kernel's command line."""
-    # scan=sync: disks are there before the agent looks. panic=-1: no waiting before the reset that ends QEMU.
-    return f"console={definition.platform.console} quiet panic=-1 scsi_mod.scan=sync"
+    # The last console is the one that programs get. scan=sync: disks are there before the agent looks. panic=-1: no
+    # waiting before the reset that ends QEMU.
+    screen = "" if definition.platform.screen is None else "console=tty0 "
+    return f"{screen}console={definition.platform.console} quiet panic=-1 scsi_mod.scan=sync"
 
 
 def build_key(definition: GuestDefinition) -> str:
@@ -144,18 +148,12 @@ def _build(definition: GuestDefinition, cache: Path, tell: Callable[[str], None]
     guests = cache / "guests"
     with tempfile.TemporaryDirectory(prefix=f".{definition.name}-", dir=guests) as name:
         work = guests / name
-        packages = _fetch(definition, cache, work, tell)
-        tell("building the initial RAM disk")
         result = work / "result"
         result.mkdir()
-        shutil.copyfile(_single(work / "root", definition.kernel_image), result / "vmlinuz")
-        with (result / "initrd.cpio").open("wb") as file:
-            write_initrd(definition, work / "root", CpioWriter(file))
-        if definition.architecture == "s390x":
-            image = boot_image(
-                (result / "vmlinuz").read_bytes(), (result / "initrd.cpio").read_bytes(), arguments_for(definition)
-            )
-            (result / "boot.img").write_bytes(image)
+        packages: list[Package] = []
+        if definition.reader != "uefi-shell":
+            packages = _fetch(definition, cache, work, tell)
+        _write_parts(definition, work, result, tell)
         manifest = {
             "guest": definition.name,
             "packages": [{"name": each.name, "version": each.version} for each in packages],
@@ -168,26 +166,52 @@ def _build(definition: GuestDefinition, cache: Path, tell: Callable[[str], None]
     tell(f"ready after {time.monotonic() - begin:.1f} s")
 
 
+def _write_parts(definition: GuestDefinition, work: Path, result: Path, tell: Callable[[str], None]) -> None:
+    """Everything but the manifest, from the packages in `work/root`."""
+    root, kernel, initrd = work / "root", result / "vmlinuz", result / "initrd.cpio"
+    if definition.kernel is None:
+        tell("building")
+        initrd.touch()
+        if definition.reader == "grub":
+            write_grub(definition, root, work, kernel)
+        else:
+            shutil.copyfile(definition.agent, kernel)
+        return
+    tell("building the initial RAM disk")
+    shutil.copyfile(_single(root, definition.kernel.image), kernel)
+    if definition.kernel.extracted:
+        kernel.write_bytes(extract_kernel(kernel.read_bytes()))
+    with initrd.open("wb") as file:
+        write_initrd(definition, root, CpioWriter(file))
+    if definition.architecture == "s390x":
+        image = boot_image(kernel.read_bytes(), initrd.read_bytes(), arguments_for(definition))
+        (result / "boot.img").write_bytes(image)
+
+
 def _fetch(definition: GuestDefinition, cache: Path, work: Path, tell: Callable[[str], None]) -> list[Package]:
     """Download and unpack the packages into `work/root`."""
-    state = cache / "apt" / definition.architecture
+    architecture, suite = definition.architecture, definition.suite
+    state = cache / "apt" / (architecture if suite is None else f"{architecture}-{suite}")
     try:
-        packages, archives = _download(definition, Apt(definition.architecture, state, tell), work)
+        packages, archives = _download(definition, Apt(architecture, state, tell, suite=suite), work)
     except InputOutputError as error:
         # Mirrors drop a version as soon as the next one is there; the host's lists may still name it.
         tell(f"trying again with fresh package lists, because {error.message.splitlines()[-1].strip()}")
-        packages, archives = _download(definition, Apt(definition.architecture, state, tell, private=True), work)
+        apt = Apt(architecture, state, tell, suite=suite, private=True)
+        packages, archives = _download(definition, apt, work)
     for archive in archives:
         unpack(archive, work / "root")
     return packages
 
 
 def _download(definition: GuestDefinition, apt: Apt, work: Path) -> tuple[list[Package], list[Path]]:
-    kernel = apt.show(definition.kernel_package)
-    # A metapackage depends on the kernel of the day, whose name holds its version.
-    pattern = definition.kernel_package.split("-")[:2]
-    actual = next((each for each in kernel.depends if each.split("-")[:2] == pattern), None)
-    packages = [kernel if actual is None else apt.show(actual), *map(apt.show, definition.tool_packages)]
+    packages = [apt.show(name) for name in definition.tool_packages]
+    if definition.kernel is not None:
+        kernel = apt.show(definition.kernel.package)
+        # A metapackage depends on the kernel of the day, whose name holds its version.
+        pattern = definition.kernel.package.split("-")[:2]
+        actual = next((each for each in kernel.depends if each.split("-")[:2] == pattern), None)
+        packages.insert(0, kernel if actual is None else apt.show(actual))
     folder = work / "downloads"
     folder.mkdir(exist_ok=True)
     return packages, apt.download(packages, folder)

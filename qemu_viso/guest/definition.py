@@ -8,15 +8,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import ConfigurationError, MissingInputError
-from qemu_viso.guest.view import NAMESPACES
+from qemu_viso.guest.view import NAMESPACES, READERS
 from qemu_viso.qemu.devices import BUSES
 from qemu_viso.qemu.platforms import PLATFORMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from qemu_viso.guest.view import Namespace
+    from qemu_viso.guest.view import Namespace, ReaderName
     from qemu_viso.qemu.platforms import Platform
+
+# The best first, as readers that nobody tells what to show choose among them.
+ISO_NAMESPACES: tuple[Namespace, ...] = ("rock", "joliet", "plain")
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Where a guest's kernel comes from.
+
+    Attributes:
+        package: the package of the kernel, or a metapackage that depends on it.
+        image: glob of the kernel in the unpacked packages.
+        extracted: whether the kernel is taken out of its self-extracting form, which starts faster without hardware
+            virtualisation.
+    """
+
+    package: str
+    image: str
+    extracted: bool
+
+
+FAST, FULL = "fast", "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,33 +50,51 @@ class GuestDefinition:
         title: in words.
         proves: what a verification by this guest shows.
         architecture: Debian's name, a key of `PLATFORMS`.
-        buses: keys of `BUSES` that its kernel can drive.
-        namespaces: those that its agent can mount.
-        kernel_package: the package of the kernel, or a metapackage that depends on it.
-        tool_packages: further packages whose programs the initial RAM disk needs.
-        kernel_image: glob of the kernel in the unpacked packages.
-        modules: kernel modules to load, in this order, each after what it depends on.
-        agent: path of the script that becomes `/init`.
+        reader: what reads the medium, and how it tells what it saw.
+        buses: keys of `BUSES` that it can drive.
+        namespaces: those that it can read.
+        agent: path of the script that it runs: `/init`, GRUB's configuration or the firmware's `startup.nsh`.
         source: path of the definition.
+        suite: Debian's release from which the packages come; None for that of the host.
+        kernel: of the Linux in which the agent runs; None for readers of another kind.
+        tool_packages: packages whose programs are needed in the guest.
+        modules: to load, in this order, each after what it depends on: of the kernel, or of GRUB.
+        loaded: modules of GRUB that are loaded when they are asked for.
+        tier: `fast` for guests that are quick enough to be asked all the time, else `full`.
     """
 
     name: str
     title: str
     proves: str
     architecture: str
+    reader: ReaderName
     buses: tuple[str, ...]
     namespaces: tuple[Namespace, ...]
-    kernel_package: str
-    tool_packages: tuple[str, ...]
-    kernel_image: str
-    modules: tuple[str, ...]
     agent: Path
     source: Path
+    suite: str | None = None
+    kernel: Kernel | None = None
+    tool_packages: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    loaded: tuple[str, ...] = ()
+    tier: str = FULL
 
     @property
     def platform(self) -> Platform:
         """The architecture, as QEMU emulates it."""
         return PLATFORMS[self.architecture]
+
+    def sees(self, present: Iterable[Namespace]) -> tuple[Namespace, ...]:
+        """Of the namespaces that a medium has, those that this guest can be made to look at.
+
+        Linux can be told which of ISO 9660's namespaces to show; GRUB always shows the best.
+        """
+        offered = set(present)
+        seen = [each for each in NAMESPACES if each in offered and each in self.namespaces]
+        if self.reader != "agent":
+            best = next((each for each in ISO_NAMESPACES if each in offered), None)
+            seen = [each for each in seen if each not in ISO_NAMESPACES or each == best]
+        return tuple(seen)
 
 
 class _Table:
@@ -91,11 +131,25 @@ class _Table:
         if allowed and value not in allowed:
             raise self._fail(f"'{self._key(key)}' knows no '{value}'", hint=f"one of {', '.join(allowed)}")
 
+    def choice(self, key: str, allowed: tuple[str, ...], otherwise: str) -> str:
+        """One of some words; `otherwise` where the key is not there."""
+        return self.text(key, allowed) if key in self._content else otherwise
+
     def table(self, key: str) -> _Table:
         value = self._content.pop(key, None)
         if not isinstance(value, dict):
             raise self._fail(f"the table [{self._key(key)}] is missing")
         return _Table(self._source, self._key(key), value)
+
+    def has(self, key: str) -> bool:
+        return key in self._content
+
+    def flag(self, key: str) -> bool:
+        """A truth value; false where there is none."""
+        value = self._content.pop(key, False)
+        if not isinstance(value, bool):
+            raise self._fail(f"'{self._key(key)}' must be true or false")
+        return value
 
     def end(self) -> None:
         for key in self._content:
@@ -142,25 +196,50 @@ def load_definition(name: str, folder: Path | None = None) -> GuestDefinition:
 
 def _read(name: str, source: Path, content: dict[str, object]) -> GuestDefinition:
     top = _Table(source, "", content)
-    packages, kernel, initrd = top.table("packages"), top.table("kernel"), top.table("initrd")
-    agent = source.parent / "agents" / initrd.text("agent")
-    if not agent.is_file():
-        raise ConfigurationError(f"{source}: 'initrd.agent' names '{agent}', which is not there")
+    named = top.text("reader", READERS) if top.has("reader") else "agent"
+    reader: ReaderName = next(each for each in READERS if each == named)
     chosen = top.texts("namespaces", NAMESPACES)
+    tables = [top]
+
+    def table(key: str) -> _Table:
+        tables.append(top.table(key))
+        return tables[-1]
+
+    kernel, suite = None, None
+    tools: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    loaded: tuple[str, ...] = ()
+    parts = table({"agent": "initrd", "grub": "grub", "uefi-shell": "shell"}[reader])
+    agent = source.parent / "agents" / parts.text("agent")
+    if reader != "uefi-shell":
+        packages = table("packages")
+        tools = packages.texts("tools")
+        suite = packages.text("suite") if packages.has("suite") else None
+        modules = parts.texts("modules")
+        if reader == "agent":
+            image = table("kernel")
+            kernel = Kernel(packages.text("kernel"), image.text("image"), image.flag("extracted"))
+        else:
+            loaded = parts.texts("loaded")
+    if not agent.is_file():
+        raise ConfigurationError(f"{source}: 'agent' names '{agent}', which is not there")
     definition = GuestDefinition(
         name=name,
         title=top.text("title"),
         proves=top.text("proves"),
         architecture=top.text("architecture", PLATFORMS),
+        reader=reader,
         buses=top.texts("buses", BUSES),
         namespaces=tuple(each for each in NAMESPACES if each in chosen),
-        kernel_package=packages.text("kernel"),
-        tool_packages=packages.texts("tools"),
-        kernel_image=kernel.text("image"),
-        modules=initrd.texts("modules"),
         agent=agent,
         source=source,
+        suite=suite,
+        kernel=kernel,
+        tool_packages=tools,
+        modules=modules,
+        loaded=loaded,
+        tier=top.choice("tier", (FAST, FULL), FULL),
     )
-    for table in (packages, kernel, initrd, top):
-        table.end()
+    for each in reversed(tables):
+        each.end()
     return definition

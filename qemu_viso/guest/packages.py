@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+MIRROR = "http://deb.debian.org/debian"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
 
 @dataclass(frozen=True, slots=True)
 class Package:
@@ -67,16 +70,24 @@ class Apt:
         architecture: Debian's name.
         state: folder for a private state, made when it is needed.
         progress: takes lines for people.
+        suite: a release other than the host's, from the host's mirror of Debian.
         private: use a private state, with fresh lists, even where the host's would do.
     """
 
     def __init__(
-        self, architecture: str, state: Path, progress: Callable[[str], None], *, private: bool = False
+        self,
+        architecture: str,
+        state: Path,
+        progress: Callable[[str], None],
+        *,
+        suite: str | None = None,
+        private: bool = False,
     ) -> None:
         self._architecture = architecture
         self._state = state
         self._progress = progress
-        self._private = private
+        self._suite = suite
+        self._private = private or suite is not None
         self._environment: dict[str, str] = {}
 
     def show(self, name: str) -> Package:
@@ -123,7 +134,7 @@ class Apt:
         (self._state / "status").touch()
         configuration = self._state / "apt.conf"
         configuration.write_text(
-            f'Dir::State "{self._state}";\n'
+            self._sources() + f'Dir::State "{self._state}";\n'
             f'Dir::State::lists "{self._state}/lists";\n'
             f'Dir::State::status "{self._state}/status";\n'
             f'Dir::Cache "{self._state}";\n'
@@ -141,6 +152,18 @@ class Apt:
         except InputOutputError as error:
             # One source that fails (a vendor without this architecture) does not matter if another has the packages.
             self._progress(f"some package lists are missing: {error.message.splitlines()[-1].strip()}")
+
+    def _sources(self) -> str:
+        """Configuration that replaces the host's package sources, if another release is wanted."""
+        if self._suite is None:
+            return ""
+        try:
+            targets = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Origin: Debian", "Label: Debian"])
+        except InputOutputError:
+            targets = ""
+        mirror = next(iter(targets.split()), MIRROR)
+        (self._state / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {self._suite} main\n")
+        return f'Dir::Etc::sourcelist "{self._state}/sources.list";\nDir::Etc::sourceparts "{self._state}/none";\n'
 
     def download(self, packages: Sequence[Package], folder: Path) -> list[Path]:
         """Download packages into a folder.

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import ConfigurationError
+from qemu_viso.guest import grub
 from qemu_viso.guest.agent import CONTENT_LIMIT, Agent
 from qemu_viso.guest.build import arguments_for
+from qemu_viso.guest.wire import RefusedError
 from qemu_viso.qemu.devices import DirectKernel, VhostUserMedium
 from qemu_viso.qemu.machine import Machine, machine_for
+from qemu_viso.qemu.remains import remains_of
 from qemu_viso.qemu.storage_daemon import StorageDaemon
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.guest.view import GuestView, Namespace
+    from qemu_viso.guest.view import GuestView, Namespace, ReaderName
     from qemu_viso.qemu.deadline import Deadline
-    from qemu_viso.qemu.devices import Bus, Medium
+    from qemu_viso.qemu.devices import BlockMedium, Bus, Medium
     from qemu_viso.qemu.machine import MachineSpec
+    from qemu_viso.qemu.process import Child
+    from qemu_viso.qemu.remains import Remains
+
+    ReadViews = Callable[[Deadline], Awaitable[list[GuestView]]]
+    TakeRemains = Callable[[Remains], None]
 
 
 def kernel_of(build: GuestBuild) -> DirectKernel:
-    """The guest's kernel and initial RAM disk, for QEMU to load."""
+    """What QEMU loads itself: the guest's kernel and initial RAM disk, or GRUB."""
+    if build.definition.kernel is None:
+        return DirectKernel(str(build.kernel))
     return DirectKernel(str(build.kernel), str(build.initrd), arguments_for(build.definition))
 
 
@@ -53,6 +64,146 @@ def spec_for(
     if from_medium:
         return machine_for(definition.platform, bus, medium, boot=firmware, accelerator=accelerator, sandbox=sandbox)
     return machine_for(definition.platform, bus, medium, kernel_of(build), accelerator=accelerator, sandbox=sandbox)
+
+
+class Session:
+    """A guest that waits for questions; see `booted`.
+
+    Attributes:
+        machine: in which it runs.
+        description: of the guest and what reads the medium in it: architecture and kernel release, or package.
+    """
+
+    def __init__(self, machine: Machine, description: str, others: tuple[Child, ...]) -> None:
+        self.machine = machine
+        self.description = description
+        self._others = others
+
+    async def view(self, namespace: Namespace, deadline: Deadline, *, limit: int = CONTENT_LIMIT) -> GuestView:
+        """What it sees of the medium in a namespace; see `Agent.view`."""
+        raise NotImplementedError
+
+    async def read(self, namespace: Namespace, path: str, offset: int, length: int, deadline: Deadline) -> bytes:  # noqa: ARG002
+        """A piece of a file; see `Agent.read`.
+
+        Raises:
+            RefusedError: it knows no way to do that.
+        """
+        raise RefusedError("this guest reads files only as a whole")
+
+    async def change(self, medium: BlockMedium, deadline: Deadline) -> None:
+        """Put another medium into the drive; see `Machine.change_medium`."""
+        await self.machine.change_medium(medium, deadline)
+
+    async def remains(self) -> Remains:
+        """What there is to keep of a machine whose guest saw something wrong."""
+        return await remains_of(self.machine, self._others)
+
+    async def quit(self, deadline: Deadline) -> None:
+        """Let the guest switch itself off, if it can, and wait for QEMU's end."""
+
+
+class AgentSession(Session):
+    """A Linux with the agent."""
+
+    def __init__(self, agent: Agent, machine: Machine, bus: Bus, others: tuple[Child, ...]) -> None:
+        super().__init__(machine, agent.description, others)
+        self._agent = agent
+        self._device = bus.guest_device
+
+    async def view(self, namespace: Namespace, deadline: Deadline, *, limit: int = CONTENT_LIMIT) -> GuestView:
+        """See `Agent.view`."""
+        return await self._agent.view(self._device, namespace, deadline, limit=limit)
+
+    async def read(self, namespace: Namespace, path: str, offset: int, length: int, deadline: Deadline) -> bytes:
+        """See `Agent.read`."""
+        return await self._agent.read(self._device, namespace, path, offset, length, deadline)
+
+    async def quit(self, deadline: Deadline) -> None:
+        """See `Agent.quit`."""
+        await self._agent.quit(deadline)
+
+
+class ScriptedSession(Session):
+    """A reader that is told at its start in which namespaces it is to look; the first question lets it begin."""
+
+    def __init__(self, read_views: ReadViews, machine: Machine, description: str, others: tuple[Child, ...]) -> None:
+        super().__init__(machine, description, others)
+        self._read_views = read_views
+        self._views: dict[Namespace, GuestView] | None = None
+
+    async def view(self, namespace: Namespace, deadline: Deadline, *, limit: int = CONTENT_LIMIT) -> GuestView:  # noqa: ARG002
+        """What it saw in one of the namespaces that were named at its start."""
+        if self._views is None:
+            self._views = {view.namespace: view for view in await self._read_views(deadline)}
+        return self._views[namespace]
+
+
+@asynccontextmanager
+async def booted(
+    build: GuestBuild,
+    bus: Bus,
+    medium: Medium,
+    deadline: Deadline,
+    namespaces: Sequence[Namespace],
+    *,
+    accelerator: str = "tcg",
+    from_medium: bool = False,
+    firmware: Literal["bios", "uefi"] = "bios",
+    sandbox: bool = True,
+    on_failure: TakeRemains | None = None,
+) -> AsyncIterator[Session]:
+    """Boot a guest; whatever still runs of it at the end of the block is ended.
+
+    Args:
+        build: the guest.
+        bus: how the medium reaches it.
+        medium: what it looks at. For a bus that carries vhost-user, any other medium goes through a
+            qemu-storage-daemon.
+        deadline: by when the guest must answer.
+        namespaces: in which it will be asked to look; a guest with an agent may be asked for others too.
+        accelerator: what executes the guest's instructions.
+        from_medium: the guest's kernel and initial RAM disk are on the medium, and the firmware starts them.
+        firmware: the one that does.
+        sandbox: whether QEMU confines itself; the accelerator's `Verdict` tells whether it can.
+        on_failure: takes what is left of the machine when the block, or the boot, ends with an error.
+
+    Raises:
+        GuestError: QEMU, the daemon or the guest failed, with their last words.
+        MissingProgramError: QEMU or its firmware is not installed, or too old.
+        ConfigurationError: the guest's kernel cannot drive the bus.
+    """
+    async with AsyncExitStack() as stack:
+        others: tuple[Child, ...] = ()
+        if bus.carries == "vhost-user" and not isinstance(medium, VhostUserMedium):
+            daemon = await stack.enter_async_context(StorageDaemon(medium, {"vhost-user"}, deadline))
+            medium, others = daemon.vhost_user, (daemon.child,)
+        spec = spec_for(build, bus, medium, accelerator, from_medium=from_medium, firmware=firmware, sandbox=sandbox)
+        machine = Machine(spec, deadline)
+        try:
+            await stack.enter_async_context(machine)
+            for child in others:
+                machine.watch(child)
+            if build.definition.reader == "agent":
+                agent = Agent(machine)
+                await machine.release(deadline)
+                await agent.greet(deadline)
+                yield AgentSession(agent, machine, bus, others)
+            else:
+                read_views = partial(_read_views, build.definition.reader, machine, bus, namespaces)
+                description = " ".join(build.packages[0]) if build.packages else build.definition.title
+                yield ScriptedSession(read_views, machine, description, others)
+        except Exception:
+            if on_failure is not None:
+                on_failure(await remains_of(machine, others))
+            raise
+
+
+async def _read_views(
+    reader: ReaderName, machine: Machine, bus: Bus, namespaces: Sequence[Namespace], deadline: Deadline
+) -> list[GuestView]:
+    assert reader == "grub", "there is no other reader without an agent"
+    return await grub.read_views(machine, bus, namespaces, deadline)
 
 
 async def view(
@@ -91,18 +242,17 @@ async def view(
         MissingProgramError: QEMU is not installed, or too old.
         ConfigurationError: the guest's kernel cannot drive the bus.
     """
-    async with AsyncExitStack() as stack:
-        daemon = None
-        if bus.carries == "vhost-user" and not isinstance(medium, VhostUserMedium):
-            daemon = await stack.enter_async_context(StorageDaemon(medium, {"vhost-user"}, deadline))
-            medium = daemon.vhost_user
-        spec = spec_for(build, bus, medium, accelerator, from_medium=from_medium, firmware=firmware, sandbox=sandbox)
-        machine = await stack.enter_async_context(Machine(spec, deadline))
-        if daemon is not None:
-            machine.watch(daemon.child)
-        agent = Agent(machine)
-        await machine.release(deadline)
-        await agent.greet(deadline)
-        views = [await agent.view(bus.guest_device, each, deadline, limit=limit) for each in namespaces]
-        await agent.quit(deadline)
+    async with booted(
+        build,
+        bus,
+        medium,
+        deadline,
+        namespaces,
+        accelerator=accelerator,
+        from_medium=from_medium,
+        firmware=firmware,
+        sandbox=sandbox,
+    ) as session:
+        views = [await session.view(each, deadline, limit=limit) for each in namespaces]
+        await session.quit(deadline)
         return views

@@ -14,6 +14,13 @@ NAMESPACES: tuple[Namespace, ...] = get_args(Namespace)
 
 Kind: TypeAlias = Literal["directory", "file", "symlink", "block", "character", "fifo", "socket", "unknown"]
 
+Fact: TypeAlias = Literal["size", "content", "mode", "owner", "group", "target", "mtime"]
+FACTS: frozenset[Fact] = frozenset(get_args(Fact))
+"""What a reader may tell of an entry beside its name and whether it is a directory."""
+
+ReaderName: TypeAlias = Literal["agent", "grub", "uefi-shell"]
+READERS: tuple[ReaderName, ...] = get_args(ReaderName)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -56,16 +63,21 @@ class GuestView:
         label: the volume label that the guest read from the descriptor of that namespace.
         entries: by path from the root `/`, in the order in which the guest's kernel lists directories. Names that
             are not UTF-8 carry their bytes as surrogates (`os.fsencode` gives them back).
+        reader: what read it; names that cannot be told apart by its means look as it showed them.
+        facts: what it told of each entry; the other fields of `Entry` say nothing.
     """
 
     namespace: Namespace
     label: str
     entries: Mapping[str, Entry]
+    reader: ReaderName = "agent"
+    facts: frozenset[Fact] = FACTS
 
     def to_json(self) -> str:
         """As JSON in ASCII; `from_json` reads it back."""
         entries = {path: asdict(entry) for path, entry in self.entries.items()}
-        return json.dumps({"namespace": self.namespace, "label": self.label, "entries": entries}, indent=1)
+        head = {"namespace": self.namespace, "label": self.label, "reader": self.reader, "facts": sorted(self.facts)}
+        return json.dumps({**head, "entries": entries}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> GuestView:
@@ -82,6 +94,9 @@ class GuestView:
                 entries[path] = Entry(**fields, device=None if device is None else (device[0], device[1]))
             if content["namespace"] not in NAMESPACES:
                 raise ValueError(f"no namespace is called {content['namespace']!r}")
-            return cls(content["namespace"], content["label"], entries)
+            reader, facts = content.get("reader", "agent"), frozenset(content.get("facts", FACTS))
+            if reader not in READERS or not facts <= FACTS:
+                raise ValueError(f"no reader {reader!r} tells {', '.join(map(str, facts))}")
+            return cls(content["namespace"], content["label"], entries, reader, facts)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"this is not a guest's view: {error!r}") from None

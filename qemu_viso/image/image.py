@@ -246,10 +246,17 @@ class Image:
             if span is not None and span.handle is not None:
                 os.posix_fadvise(span.descriptor, low - span.delta, high - low, os.POSIX_FADV_WILLNEED)
 
+    def close_handles(self) -> None:
+        """Close the host files that nobody reads from; they are opened again when they are wanted."""
+        self._handles.clear()
+
     def mark_stale(self, error: StaleSourceError) -> None:
-        """Remember the first sign that the image is no longer what it was."""
+        """Remember the first sign that the image is no longer what it was.
+
+        What is remembered has no traceback, whose frames would keep all that they hold for as long as the image lives.
+        """
         with self._lock:
-            self.stale = self.stale or error
+            self.stale = self.stale or StaleSourceError(error.message, place=error.place, hint=error.hint)
 
     def _joined(self, content: Joined, offset: int, length: int) -> Iterator[Piece]:
         for part in content.parts:

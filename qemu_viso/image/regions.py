@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import InternalError
+from qemu_viso.frozen import Frozen
 from qemu_viso.sources.host import HostFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-@dataclass(frozen=True, slots=True)
-class FileSlice:
+class FileSlice(Frozen):
     """Part of a host file: `size` bytes from `offset` on."""
 
     file: HostFile
@@ -28,15 +27,13 @@ class FileSlice:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
+class Hole(Frozen):
     """A part of a file that is not recorded anywhere: `size` zero bytes."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Frozen):
     """A file in several pieces, one behind the other; none of them is empty."""
 
     parts: tuple[FileSlice | Hole, ...]
@@ -47,8 +44,7 @@ class Joined:
         return sum(part.size for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Generated:
+class Generated(Frozen):
     """Bytes that are computed when they are first read, the same each time; `produce` returns exactly `size`."""
 
     size: int
@@ -56,8 +52,7 @@ class Generated:
     label: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Patched:
+class Patched(Frozen):
     """A file with some bytes replaced: `edit`, which is as long as the `edit_size` bytes it covers at `edit_offset`."""
 
     base: HostFile | FileSlice
@@ -70,8 +65,7 @@ class Patched:
         return self.base.size
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(Frozen):
     """Bytes that are known from the start."""
 
     data: bytes
@@ -87,8 +81,7 @@ Content = HostFile | FileSlice | Joined | Generated | Patched | Literal
 """What can fill a region; each has a `size` in bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(Frozen):
     """One region of a map: bytes `start` to `stop` of the image; `content` fills it from `start`, zeros follow."""
 
     start: int

@@ -66,6 +66,8 @@ class Flavour(Protocol):
     """What tells one hierarchy's records from another's."""
 
     namespace: Namespace
+    shortened: list[str]
+    """Names that were cut, so far as directories were measured."""
 
     def entries(self, directory: Directory) -> list[Entry]:
         """The entries of a directory in the order of their records (9.3)."""

@@ -39,7 +39,7 @@ class Hybrid:
 
     Attributes:
         in_gpt: the boot images that are partitions.
-        has_tables: whether the image is to be a disk at all.
+        backup_sectors: what the backup of the GPT takes at the end of the image; 0 without a GPT.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -53,17 +53,15 @@ class Hybrid:
             self._starts = _isolinux(entries)
         elif tree.grub_mbr is not None:
             self._starts = _image(next(entry for entry in entries if entry.platform == 0))
-        self.has_tables = bool(self.in_gpt) or self._starts is not None
+        self.backup_sectors = BACKUP_SECTORS if self.in_gpt else 0
 
     def end(self, sector: int) -> int:
         """The end of an image that would end at `sector` if it were no disk."""
-        return -(-sector // CYLINDER_SECTORS) * CYLINDER_SECTORS if self.has_tables else sector
+        return -(-sector // CYLINDER_SECTORS) * CYLINDER_SECTORS
 
-    def system_area(self, sectors: int) -> Content | None:
+    def system_area(self, sectors: int) -> Literal:
         """What fills the system area of an image of so many sectors."""
         given = self._tree.system_area
-        if not self.has_tables:
-            return given
         blocks = sectors * BLOCKS
         area = bytearray(_read(given) if given is not None else b"").ljust(SYSTEM_AREA_SECTORS * SECTOR, b"\0")
         code = bytes(area[: mbr.CODE_SIZE])

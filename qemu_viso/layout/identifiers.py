@@ -111,12 +111,13 @@ def joliet_names(names: list[str]) -> list[bytes]:
     intact = [text == name for text, name in zip(fitting, names, strict=True)]
     # Names that stay as they are come first, so that none that is changed takes theirs.
     seen: set[str] = set()
+    numbers: dict[str, int] = {}
     result = [""] * len(names)
     for index in sorted(range(len(names)), key=lambda index: (not intact[index], index)):
-        text, number = fitting[index], 0
+        text = start = fitting[index]
         while _shown(text) in seen:
-            number += 1
-            text = _fitting(names[index], f"~{number}")
+            numbers[start] = numbers.get(start, 0) + 1
+            text = _fitting(names[index], f"~{numbers[start]}")
         seen.add(_shown(text))
         result[index] = text
     return [text.encode("utf-16-be") for text in result]
@@ -132,16 +133,16 @@ def _fitting(name: str, suffix: str = "") -> str:
     cleaned = _JOLIET_ILLEGAL.sub(lambda found: "\ufffd" if found[0] >= "\ud800" else "_", name)
     if not _shown(cleaned):
         cleaned = "_" * len(cleaned)
-    if not suffix and _units(cleaned) <= NAME_UNITS:
+    if not suffix and units(cleaned) <= NAME_UNITS:
         return cleaned
     base, dot, extension = cleaned.rpartition(".")
-    if not dot or not base or not extension or _units(extension) > NAME_UNITS // 4:
+    if not dot or not base or not extension or units(extension) > NAME_UNITS // 4:
         base, dot, extension = cleaned.rstrip("."), "", ""
     tail = suffix + dot + extension
-    head = base.encode("utf-16-be")[: 2 * (NAME_UNITS - _units(tail))]
+    head = base.encode("utf-16-be")[: 2 * (NAME_UNITS - units(tail))]
     return head.decode("utf-16-be", "ignore") + tail
 
 
-def _units(text: str) -> int:
+def units(text: str) -> int:
     """UTF-16 units of a text."""
-    return len(text.encode("utf-16-be")) // 2
+    return len(text.encode("utf-16-be", "surrogatepass")) // 2

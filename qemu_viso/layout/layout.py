@@ -10,20 +10,20 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import InternalError, RecipeError
+from qemu_viso.errors import InternalError, RecipeError, shown
 from qemu_viso.image import Generated, Image, Literal, RegionMap
-from qemu_viso.layout import boot, volumes
+from qemu_viso.layout import volumes
 from qemu_viso.layout.hierarchy import MAX_PARENT, Hierarchy
-from qemu_viso.layout.hybrid import BACKUP_SECTORS, Hybrid
 from qemu_viso.layout.joliet import Joliet
 from qemu_viso.layout.primary import Primary
 from qemu_viso.layout.trans_tbl import trans_tbl
-from qemu_viso.layout.udf import ANCHOR, Udf, anchor
-from qemu_viso.ondisk import eltorito
 from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS, terminator
 from qemu_viso.tree.nodes import File, Namespace
 
 if TYPE_CHECKING:
+    from qemu_viso.layout.hierarchy import Flavour
+    from qemu_viso.layout.hybrid import Hybrid
+    from qemu_viso.layout.udf import Udf
     from qemu_viso.tree.tree import Tree
 
 UNPLACED, QUEUED = -1, -2
@@ -52,8 +52,8 @@ class Layout:
         self._primary = Hierarchy(tree.root, primary, tree.time_ns)
         self._joliet = Hierarchy(tree.root, Joliet(), tree.time_ns) if tree.settings.joliet else None
         self._hierarchies = [self._primary] if self._joliet is None else [self._primary, self._joliet]
-        self._udf = Udf(tree) if tree.settings.udf else None
-        self._hybrid = Hybrid(tree)
+        self._udf = _udf(tree)
+        self._hybrid = _hybrid(tree)
 
     def image(self) -> Image:
         """All three passes."""
@@ -73,6 +73,8 @@ class Layout:
     def _plan(self) -> None:
         tree = self._tree
         if tree.boot is not None:
+            from qemu_viso.layout import boot
+
             boot.prepare(tree.boot, self._end)
             for file in (tree.boot.file, *(entry.image for entry in tree.boot.entries)):
                 if isinstance(file, File):
@@ -80,6 +82,7 @@ class Layout:
         first_plain = len(self._files)
         for hierarchy in self._hierarchies:
             hierarchy.plan(self._visit)
+            tree.warnings += _shortened(hierarchy.flavour)
             if len(hierarchy.directories) > MAX_PARENT:
                 tree.warnings.append(
                     f"{len(hierarchy.directories)} directories are more than a path table can number; "
@@ -160,20 +163,25 @@ class Layout:
         N, behind any padding; where a GUID partition table needs that sector for its backup, it lies in the other place
         that UDF 2.2.3 knows, N - 256.
         """
+        hybrid, udf = self._hybrid, self._udf
         padding = self._tree.settings.padding
-        if self._hybrid.in_gpt:
-            padding = max(padding, BACKUP_SECTORS if self._udf is None else 1 + ANCHOR)
-        elif self._udf is not None:
+        backup = 0 if hybrid is None else hybrid.backup_sectors
+        if backup:
+            padding = max(padding, backup if udf is None else 1 + udf.anchor_distance)
+        elif udf is not None:
             padding += 1
-        end = self._hybrid.end(sector + padding)
-        self._anchor = end - 1 - (ANCHOR if self._hybrid.in_gpt else 0)
+        end = sector + padding if hybrid is None else hybrid.end(sector + padding)
+        if udf is not None:
+            self._anchor = end - 1 - (udf.anchor_distance if backup else 0)
         return end
 
     # --- regions -------------------------------------------------------------------------------------------------
 
     def _append_metadata(self, data_start: int, data_end: int) -> None:
         regions, tree = self._regions, self._tree
-        regions.append(0, SYSTEM_AREA_SECTORS * SECTOR, self._hybrid.system_area(self._end[0]))
+        hybrid = self._hybrid
+        system_area = tree.system_area if hybrid is None else hybrid.system_area(self._end[0])
+        regions.append(0, SYSTEM_AREA_SECTORS * SECTOR, system_area)
         sector = SYSTEM_AREA_SECTORS
         descriptors = [
             Literal(
@@ -183,6 +191,8 @@ class Layout:
             for hierarchy, table in zip(self._hierarchies, self._tables, strict=True)
         ]
         if tree.boot is not None:
+            from qemu_viso.ondisk import eltorito
+
             record = eltorito.boot_record(tree.boot.file.extent)
             descriptors.insert(1, Literal(record, "boot record"))
         descriptors.append(Literal(terminator(), "volume descriptor set terminator"))
@@ -216,12 +226,45 @@ class Layout:
     def _append_tail(self) -> None:
         if self._udf is not None:
             self._skip_to(self._anchor)
-            self._regions.append(self._anchor * SECTOR, SECTOR, Literal(anchor(self._anchor), "UDF anchor"))
-        if self._hybrid.in_gpt:
-            self._skip_to(self._end[0] - BACKUP_SECTORS)
-            self._regions.append(self._regions.size, BACKUP_SECTORS * SECTOR, self._hybrid.backup(self._end[0]))
+            self._regions.append(self._anchor * SECTOR, SECTOR, self._udf.anchor(self._anchor))
+        if self._hybrid is not None and self._hybrid.backup_sectors:
+            backup = self._hybrid.backup(self._end[0])
+            self._skip_to(self._end[0] - self._hybrid.backup_sectors)
+            self._regions.append(self._regions.size, backup.size, backup)
         self._skip_to(self._end[0])
 
     def _skip_to(self, sector: int) -> None:
         if self._regions.size < sector * SECTOR:
             self._regions.append(self._regions.size, sector * SECTOR - self._regions.size, None)
+
+
+def _shortened(flavour: Flavour) -> list[str]:
+    """The warning about names that were cut, if there are any."""
+    names = flavour.shortened
+    if not names:
+        return []
+    which = f"'{shown(names[0])}' is" if len(names) == 1 else f"'{shown(names[0])}' and {len(names) - 1} more are"
+    where = "Joliet" if flavour.namespace is Namespace.JOLIET else "Rock Ridge"
+    return [f"{which} too long for {where}, and shortened there"]
+
+
+# What few images are is imported for those: it would double the time that opening a small recipe takes.
+
+
+def _udf(tree: Tree) -> Udf | None:
+    """The UDF volume, where one is asked for."""
+    if not tree.settings.udf:
+        return None
+    from qemu_viso.layout.udf import Udf
+
+    return Udf(tree)
+
+
+def _hybrid(tree: Tree) -> Hybrid | None:
+    """The disk side of the image, where it is to be a disk too."""
+    partitions = tree.boot is not None and any(entry.in_gpt for entry in tree.boot.entries)
+    if not partitions and tree.isohybrid_mbr is None and tree.grub_mbr is None:
+        return None
+    from qemu_viso.layout.hybrid import Hybrid
+
+    return Hybrid(tree)

@@ -14,6 +14,7 @@ from qemu_viso.layout.rock_ridge import (
     attribute_entries,
     link_count,
     name_entries,
+    recorded_names,
     room,
 )
 from qemu_viso.ondisk import susp
@@ -37,6 +38,7 @@ class Primary:
         self.level = settings.iso_level
         self.rock_ridge = settings.rock_ridge
         self.time_ns = time_ns
+        self.shortened: list[str] = []
 
     def entries(self, directory: Directory) -> list[Entry]:
         """The entries in the order of their identifiers (9.3).
@@ -74,7 +76,8 @@ class Primary:
             if is_root:
                 own += len(area.fit(self._root_entries(), room(1) - PLAIN_SIZE))
             lengths = array("H", (_even(own), OWN_RECORD + PLAIN_SIZE))
-        renamed = directory.rock_names or {}
+        renamed = recorded_names(directory) if self.rock_ridge else {}
+        self.shortened += [name for name, own in renamed.items() if own != directory.rock_name(name)]
         for identifier, name, node in entries:
             length = record_length(len(identifier))
             if self.rock_ridge:
@@ -118,7 +121,7 @@ class _RockRidgeEncoder:
         self._primary = primary
         self._place = place
         self._area = ContinuationArea(place.extent + place.sectors)
-        self._renamed = place.node.rock_names or {}
+        self._renamed = recorded_names(place.node)
 
     def own(self, of: DirectoryExtent, *, parent: bool) -> bytes:
         serial = of.extent * SECTOR >> 5

@@ -18,6 +18,8 @@ RECORD_LIMIT = 254
 """A directory record's length is one byte, and even."""
 PLAIN_SIZE = susp.PX_SIZE + susp.TF_SIZE
 """Bytes of the entries that every record has."""
+SHOWN_BYTES = 253
+"""Linux shows longer names as far as their first NM entry goes (fs/isofs/rock.c)."""
 MODE_TYPES = {File: stat.S_IFREG, Directory: stat.S_IFDIR}
 
 
@@ -86,6 +88,49 @@ def _split(entries: list[bytes], room: int) -> tuple[bytes, list[bytes]]:
             return b"".join(entries[:index]), entries[index:]
         used += len(entry)
     raise InternalError("system use entries that fit were split")
+
+
+def recorded_names(directory: Directory) -> dict[str, str]:
+    """The Rock Ridge names that are not those of the primary tree's listing, by the latter.
+
+    They are given apart; or they are long, and Linux would show them like another one in the directory, so that they
+    are shortened until they differ.
+    """
+    nodes = directory.nodes(Namespace.ISO)
+    longest = max(map(len, nodes), default=0)
+    recorded = {}
+    if directory.rock_names is not None:
+        recorded = {name: own for name in nodes if (own := directory.rock_name(name)) != name}
+        longest = max(longest, *map(len, recorded.values())) if recorded else longest
+    if longest * 4 <= SHOWN_BYTES:
+        return recorded
+    names = {name: recorded.get(name, name) for name in nodes}
+    long_names = {name: own for name, own in names.items() if len(os.fsencode(own)) > SHOWN_BYTES}
+    taken = {own for name, own in names.items() if name not in long_names}
+    numbers: dict[str, int] = {}
+    for name, own in long_names.items():
+        shown = start = _shown(own)
+        while shown in taken:
+            numbers[start] = numbers.get(start, 0) + 1
+            shown = recorded[name] = _shortened(own, f"~{numbers[start]}")
+        taken.add(shown)
+    return recorded
+
+
+def _shown(name: str) -> str:
+    return os.fsdecode(susp.nm(os.fsencode(name))[0][susp.NM_HEAD :])
+
+
+def _shortened(name: str, mark: str) -> str:
+    """A name that is shown whole, with `mark` before its extension; no character is cut in two."""
+    base, dot, extension = os.fsencode(name).rpartition(b".")
+    if not dot or not base or len(extension) > SHOWN_BYTES // 8:
+        base, extension = os.fsencode(name), b""
+    tail = mark.encode() + dot * bool(extension) + extension
+    room = SHOWN_BYTES - len(tail)
+    while room and base[room : room + 1] and base[room] & 0xC0 == 0x80:
+        room -= 1
+    return os.fsdecode(base[:room] + tail)
 
 
 def name_entries(node: Node, name: str) -> list[bytes]:

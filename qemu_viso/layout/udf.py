@@ -36,7 +36,13 @@ ICBS_AT_ONCE = 128
 
 
 class Udf:
-    """The UDF volume of an image while it is worked out."""
+    """The UDF volume of an image while it is worked out.
+
+    Attributes:
+        anchor_distance: how far from the last sector the second anchor may lie, if not in it (UDF 2.2.3).
+    """
+
+    anchor_distance = ANCHOR
 
     def __init__(self, tree: Tree) -> None:
         self._source = tree
@@ -73,10 +79,16 @@ class Udf:
         integrity = self._integrity(partition_end - PARTITION)
         self._literal(regions, integrity, SEQUENCE_SECTORS, "UDF logical volume integrity sequence")
         self._skip_to(regions, ANCHOR)
-        self._literal(regions, anchor(ANCHOR), 1, "UDF anchor")
+        regions.append(regions.size, BLOCK, self.anchor(ANCHOR))
         self._literal(regions, self._file_set(), ROOT_ICB, "UDF file set")
         self._append_icbs(regions)
         self._append_directories(regions)
+
+    @staticmethod
+    def anchor(sector: int) -> Literal:
+        """An anchor (ECMA-167 3/10.2), for the sector in which it lies."""
+        extents = (ecma167.extent_ad(SEQUENCE_SECTORS * BLOCK, start) for start in (MAIN, RESERVE))
+        return Literal(ecma167.anchor(sector, *extents), "UDF anchor")
 
     @staticmethod
     def _literal(regions: RegionMap, data: bytes, sectors: int, label: str) -> None:
@@ -190,12 +202,6 @@ class Udf:
             domain=udf.DOMAIN,
         )
         return descriptor.ljust(BLOCK, b"\0") + ecma167.terminating(1)
-
-
-def anchor(sector: int) -> bytes:
-    """An anchor (ECMA-167 3/10.2), for the sector in which it lies."""
-    extents = (ecma167.extent_ad(SEQUENCE_SECTORS * BLOCK, start) for start in (MAIN, RESERVE))
-    return ecma167.anchor(sector, *extents)
 
 
 class _IcbProducer:

@@ -19,12 +19,13 @@ def udf_names(names: list[str]) -> list[bytes]:
     intact = [text == name for text, name in zip(fitting, names, strict=True)]
     # Names that stay as they are come first, so that none that is changed takes theirs.
     seen: set[str] = set()
+    numbers: dict[str, int] = {}
     result = [""] * len(names)
     for index in sorted(range(len(names)), key=lambda index: (not intact[index], index)):
-        text, number = fitting[index], 0
+        text = start = fitting[index]
         while text in seen:
-            number += 1
-            text = _fitting(names[index], f"~{number}")
+            numbers[start] = numbers.get(start, 0) + 1
+            text = _fitting(names[index], f"~{numbers[start]}")
         seen.add(text)
         result[index] = text
     return [compressed(text) for text in result]
@@ -45,7 +46,10 @@ def _fitting(name: str, suffix: str = "") -> str:
 
 
 def target_components(target: str) -> bytes:
-    """A symbolic link's target (ECMA-167 4/14.16); as in Rock Ridge, slashes at the end or in a row are not kept."""
+    """A symbolic link's target (ECMA-167 4/14.16), without slashes at its end or in a row.
+
+    A component that is a name has at least one character (4/14.16.1.2).
+    """
     parts = []
     if target.startswith("/"):
         parts.append(ecma167.path_component(ecma167.ROOT))

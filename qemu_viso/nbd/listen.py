@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import socket
-import stat
-import tempfile
-from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Self
 
 from qemu_viso.errors import CannotCreateError, ConfigurationError, UsageError
 from qemu_viso.nbd.constants import DEFAULT_PORT
 from qemu_viso.nbd.uri import Address, TcpAddress, UnixAddress
+from qemu_viso.sockets import BACKLOG, UnixListener
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-BACKLOG = 128
 LISTEN_FDS_START = 3
 """sd_listen_fds(3): the first descriptor that a service manager hands down."""
 
 
 class Listener:
-    """Listening sockets, and what is to be removed when they are closed.
+    """Listening sockets, of which a Unix socket takes its path with it when it is closed.
 
     Attributes:
         sockets: bound, listening and close-on-exec; a loopback name may have two.
         address: where clients find the first one.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket], address: Address, *, remove: str | None = None) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], address: Address, *, unix: UnixListener | None = None) -> None:
         self.sockets = list(sockets)
         self.address = address
-        self._remove = remove
+        self._unix = unix
 
     def __enter__(self) -> Self:
         return self
@@ -59,58 +54,22 @@ class Listener:
         for sock in self.sockets:
             sock.close()
         self.sockets = []
-        remove, self._remove = self._remove, None
-        if remove is None:
-            return
-        if os.path.isdir(remove):
-            shutil.rmtree(remove, ignore_errors=True)
-        else:
-            with suppress(OSError):  # somebody has removed it already, which is what we wanted
-                os.unlink(remove)
+        if self._unix is not None:
+            self._unix.close()
 
 
 def listen_unix(path: str | None = None) -> Listener:
     """Listen on a Unix socket of mode 0600.
 
     Args:
-        path: where; None for a temporary directory of its own, of mode 0700, which `close` removes.
+        path: where; None for a folder of its own, of mode 0700, which `close` removes.
 
     Raises:
-        CannotCreateError: there is something at `path` other than a socket that nobody listens on any more, or the
-            socket cannot be made.
+        TryAgainError: another program listens there.
+        CannotCreateError: there is something else at `path`, or the socket cannot be made.
     """
-    remove = path
-    if path is None:
-        remove = tempfile.mkdtemp(prefix="qemu-viso-")
-        path = os.path.join(remove, "nbd.sock")
-    else:
-        _remove_leftover(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        os.fchmod(sock.fileno(), 0o600)  # before bind: the file never has a wider mode
-        sock.bind(path)
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        if remove != path and remove is not None:
-            shutil.rmtree(remove, ignore_errors=True)
-        hint = "a Unix socket's path has at most 107 bytes" if len(os.fsencode(path)) > 107 else None
-        raise CannotCreateError(f"the socket '{path}' cannot be made: {error.strerror or error}", hint=hint) from None
-    return Listener([sock], UnixAddress(os.path.abspath(path)), remove=remove)
-
-
-def _remove_leftover(path: str) -> None:
-    """Remove the socket of a server that died; anything else is left alone and will make `bind` fail."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path, follow_symlinks=False).st_mode):
-            return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.setblocking(False)
-            outcome = probe.connect_ex(path)
-        if outcome == errno.ECONNREFUSED:
-            os.unlink(path)
-    except OSError:
-        return
+    unix = UnixListener.bind(path, name="nbd.sock")
+    return Listener([unix.socket], UnixAddress(unix.path or ""), unix=unix)
 
 
 def listen_tcp(host: str | None = None, port: int = DEFAULT_PORT) -> Listener:

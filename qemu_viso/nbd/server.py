@@ -7,7 +7,7 @@ import os
 import selectors
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Self
 
@@ -25,6 +25,7 @@ from qemu_viso.nbd.constants import MAX_STRING
 from qemu_viso.nbd.contexts import Status
 from qemu_viso.nbd.handshake import Ended, Export, Handshake, Selected, StartTls, Tls
 from qemu_viso.nbd.session import Session
+from qemu_viso.nbd.trace import ReadTrace, TracedParser
 
 if TYPE_CHECKING:
     import ssl
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from qemu_viso.image import Image
     from qemu_viso.nbd.listen import Listener
+    from qemu_viso.nbd.workers import Workers
 
 logger = logging.getLogger("qemu_viso.nbd")
 
@@ -67,6 +69,7 @@ class _Exports:
     images: dict[str, Image]
     status: dict[str, Status]
     known: dict[str, Export]
+    workers: Workers | None = None
 
 
 class Server:
@@ -78,6 +81,8 @@ class Server:
         tls: a context from `tls.server_context`, with which every client must use TLS; None for a server without TLS.
         insecure: allow clients of other machines without TLS.
         limits: what a client may cost.
+        workers: so many processes share the connections without TLS; with 0 all are served by threads of this one.
+        trace: writes down what clients read; None for none.
 
     Raises:
         UsageError: an address that other machines can reach, without TLS and without `insecure`; no export, or an
@@ -92,6 +97,8 @@ class Server:
         tls: ssl.SSLContext | None = None,
         insecure: bool = False,
         limits: Limits | None = None,
+        workers: int = 0,
+        trace: ReadTrace | None = None,
     ) -> None:
         if listener.exposed and tls is None and not insecure:
             raise UsageError(
@@ -102,6 +109,8 @@ class Server:
         self._listener = listener
         self._address = listener.address
         self._tls = tls
+        self._workers = workers
+        self._trace = trace
         self._exports = _exports(exports)
         self._connections: dict[Thread, socket.socket] = {}
         self._lock = Lock()
@@ -110,6 +119,7 @@ class Server:
         self._acceptor: Thread | None = None
 
     def __enter__(self) -> Self:
+        self._exports = self._with_workers(self._exports)
         self._stopped = os.eventfd(0, os.EFD_CLOEXEC)
         self._closed = os.eventfd(0, os.EFD_CLOEXEC)
         self._acceptor = Thread(target=self._accept, name="nbd-accept", daemon=True)
@@ -139,7 +149,16 @@ class Server:
 
     def replace(self, exports: Mapping[str, Image]) -> None:
         """Serve other images to whoever connects from now on; every client keeps the image that it has."""
-        self._exports = _exports(exports)
+        before, self._exports = self._exports, self._with_workers(_exports(exports))
+        if before.workers is not None:
+            before.workers.retire()
+
+    def _with_workers(self, exports: _Exports) -> _Exports:
+        if not self._workers:
+            return exports
+        from qemu_viso.nbd.workers import Workers
+
+        return replace(exports, workers=Workers(exports.images, exports.status, self._workers))
 
     def stop(self) -> None:
         """Ask `serve_forever` to return. May be called from a signal handler and from any thread, also twice."""
@@ -162,6 +181,8 @@ class Server:
         self._acceptor = None
         self._listener.close()
         self._end_connections()
+        if self._exports.workers is not None:
+            self._exports.workers.close()
         os.close(self._stopped)
         os.close(self._closed)
         self._stopped = self._closed = -1
@@ -260,9 +281,14 @@ class Server:
             if not count:
                 return None
             handshake.receive(buffer[:count])
+        if exports.workers is not None and isinstance(channel, PlainChannel):
+            served = exports.workers.serve(sock, outcome, self.limits.idle, self._report)
+            if served is not None:
+                return served[0]
         channel.limit(self.limits.idle)
         name = outcome.export.name
-        session = Session(channel, exports.images[name], exports.status[name], outcome, self._report)
+        parser = None if self._trace is None else TracedParser(outcome.mode, self._trace, name)
+        session = Session(channel, exports.images[name], exports.status[name], outcome, self._report, parser)
         wrong = session.run()
         channel.finish()
         return wrong

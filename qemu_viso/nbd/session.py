@@ -80,6 +80,7 @@ class Session:
         status: the image's metadata contexts.
         selected: what was negotiated.
         report: takes every error that a source raises.
+        parser: of the requests; one of its own if not given.
     """
 
     def __init__(
@@ -89,7 +90,9 @@ class Session:
         status: Status,
         selected: Selected,
         report: Callable[[Exception], None],
+        parser: RequestParser | None = None,
     ) -> None:
+        self._parser = parser or RequestParser(selected.mode)
         self._channel = channel
         self._image = image
         self._status = status
@@ -110,7 +113,7 @@ class Session:
 
     def run(self) -> str | None:
         """Serve until the client disconnects; returns what it did wrong, if anything."""
-        parser = RequestParser(self._mode)
+        parser = self._parser
         buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._pending = iter(parser.receive(self._first))
         while True:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 import time
-from dataclasses import dataclass
 from functools import lru_cache
 
+from qemu_viso.frozen import Frozen
 from qemu_viso.ondisk.fields import Field, Kind, Structure
 
 SECTOR = 2048
@@ -272,8 +272,7 @@ def path_table_fields(*, big_endian: bool) -> Structure:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeDescriptor:
+class VolumeDescriptor(Frozen):
     """What a primary or supplementary volume descriptor says (8.4, 8.5); texts are padded to their fields already."""
 
     type: int

@@ -180,14 +180,21 @@ def sl(target: bytes) -> list[bytes]:
 
 
 def _components(target: bytes) -> list[tuple[int, bytes]]:
+    """A target between its slashes. What lies between two of them is a component of no bytes, as xorriso writes it.
+
+    Nothing in RRIP 4.1.3.1 forbids one, and every reader puts the slashes back, so that the target stays as it is.
+    """
     components: list[tuple[int, bytes]] = []
     if target.startswith(b"/"):
         components.append((SL_ROOT, b""))
+        target = target[1:]
+        if not target:
+            return components
     for part in target.split(b"/"):
         if part == b".":
             components.append((SL_CURRENT, b""))
         elif part == b"..":
             components.append((SL_PARENT, b""))
-        elif part:
+        else:
             components.append((0, part))
     return components

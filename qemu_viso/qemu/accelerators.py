@@ -139,10 +139,13 @@ def _read(file: Path, key: str) -> list[Verdict] | None:
 def _write(file: Path, key: str, found: list[Verdict]) -> None:
     """Keep the verdicts; a cache that cannot be written costs only time."""
     content = json.dumps({"key": key, "verdicts": [asdict(each) for each in found]}, indent=1)
+    temporary = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=".accelerators-", delete=False) as new:
+            temporary = new.name
             new.write(content)
-        os.replace(new.name, file)
+        os.replace(temporary, file)
     except OSError:
-        return
+        if temporary is not None:
+            os.unlink(temporary)

@@ -56,9 +56,15 @@ class FileMedium:
 
 @dataclass(frozen=True, slots=True)
 class VhostUserMedium:
-    """A vhost-user-blk back end that listens on a Unix socket."""
+    """A vhost-user-blk back end that listens on a Unix socket.
+
+    Attributes:
+        path: of the socket.
+        reconnect: seconds after which QEMU connects again to a back end that was lost; 0 for never.
+    """
 
     path: str
+    reconnect: int = 0
 
 
 BlockMedium = NbdMedium | FileMedium
@@ -98,6 +104,65 @@ class BlockNode:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotNode:
+    """A block node over a medium that can be written to: what is written is in a nameless file, gone with QEMU.
+
+    Attributes:
+        name: by which devices know it.
+        medium: what it reads as long as nothing else was written.
+    """
+
+    name: str
+    medium: BlockMedium
+
+    def to_argv(self) -> list[str]:
+        """`-drive`, which alone knows `snapshot=on`."""
+        options = BlockNode(self.name, self.medium).options()
+        del options["node-name"], options["read-only"]
+        return ["-drive", ",".join([f"if=none,id={self.name},snapshot=on,driver=raw", *_flat("file", options)])]
+
+
+def _flat(name: str, value: object) -> list[str]:
+    """Nested options in QEMU's `key.key=value` spelling."""
+    if isinstance(value, dict):
+        return [part for key, below in value.items() for part in _flat(f"{name}.{key}", below)]
+    return [f"{name}={escape(str(value))}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A VGA screen, for somebody who looks and for screenshots."""
+
+    def to_argv(self) -> list[str]:
+        """`-device VGA`."""
+        return ["-device", "VGA"]
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayNode:
+    """A writable block node: a qcow2 file that holds what is written, over another node that is read.
+
+    Attributes:
+        name: `node-name`.
+        path: of the qcow2 file. What its header names as its backing file does not count here.
+        backing: the name of the node below.
+    """
+
+    name: str
+    path: str
+    backing: str
+
+    def options(self) -> dict[str, object]:
+        """The node's options, as QMP's `blockdev-add` takes them."""
+        file = {"driver": "file", "filename": self.path}
+        return {"node-name": self.name, "driver": "qcow2", "file": file, "backing": self.backing}
+
+    def to_argv(self) -> list[str]:
+        """`-blockdev` and its options."""
+        return ["-blockdev", json.dumps(self.options())]
+
+
+@dataclass(frozen=True, slots=True)
 class Frontend:
     """`-device` with a driver and its properties."""
 
@@ -128,14 +193,22 @@ class SocketChardev:
 
 @dataclass(frozen=True, slots=True)
 class PathChardev:
-    """A character device that connects to a listening Unix socket when QEMU starts."""
+    """A character device that connects to a listening Unix socket when QEMU starts.
+
+    Attributes:
+        name: its id.
+        path: of the socket.
+        reconnect: seconds after which it connects again when the connection was lost; 0 for never.
+    """
 
     name: str
     path: str
+    reconnect: int = 0
 
     def to_argv(self) -> list[str]:
         """`-chardev socket` with the path."""
-        return ["-chardev", f"socket,id={self.name},path={escape(self.path)}"]
+        again = f",reconnect={self.reconnect}" if self.reconnect else ""
+        return ["-chardev", f"socket,id={self.name},path={escape(self.path)}{again}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,17 +301,18 @@ class DirectKernel:
 
     Attributes:
         kernel: its path.
-        initrd: path of the initial RAM disk.
-        arguments: the kernel's command line.
+        initrd: path of the initial RAM disk; empty for none.
+        arguments: the kernel's command line; empty for none.
     """
 
     kernel: str
-    initrd: str
-    arguments: str
+    initrd: str = ""
+    arguments: str = ""
 
     def to_argv(self) -> list[str]:
         """`-kernel`, `-initrd`, `-append`."""
-        return ["-kernel", self.kernel, "-initrd", self.initrd, "-append", self.arguments]
+        options = (("-kernel", self.kernel), ("-initrd", self.initrd), ("-append", self.arguments))
+        return [word for option in options if option[1] for word in option]
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,13 +358,16 @@ class Bus:
     removable: bool
     frontends: Callable[[str], tuple[Frontend, ...]]
 
-    def devices(self, medium: Medium, *, transport: str = "pci", boot: bool = False) -> tuple[Device, ...]:
+    def devices(
+        self, medium: Medium, *, transport: str = "pci", boot: bool = False, overlay: bool = False
+    ) -> tuple[Device, ...]:
         """The block layer and the devices for a medium.
 
         Args:
             medium: a `VhostUserMedium` exactly where the bus carries vhost-user.
             transport: of the machine's virtio devices.
             boot: whether the firmware starts from it.
+            overlay: whether the guest may write, into a file that is gone with QEMU. A CD drive never writes.
 
         Raises:
             ValueError: medium and bus do not fit.
@@ -301,12 +378,12 @@ class Bus:
         if isinstance(medium, VhostUserMedium):
             if self.carries != "vhost-user":
                 raise ValueError(f"the bus {self.name} cannot carry {medium}")
-            back_end = PathChardev(MEDIUM_NODE, medium.path)
+            back_end = PathChardev(MEDIUM_NODE, medium.path, medium.reconnect)
             attached = Frontend(drive.driver, (*drive.properties, ("chardev", MEDIUM_NODE), *extra))
         else:
             if self.carries != "block":
                 raise ValueError(f"the bus {self.name} cannot carry {medium}")
-            back_end = BlockNode(MEDIUM_NODE, medium)
+            back_end = SnapshotNode(MEDIUM_NODE, medium) if overlay else BlockNode(MEDIUM_NODE, medium)
             attached = Frontend(drive.driver, (*drive.properties, ("drive", MEDIUM_NODE), *extra))
         return (back_end, *controllers, attached)
 

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import MissingProgramError
-from qemu_viso.qemu.attention import Trouble, evidence
+from qemu_viso.qemu.attention import evidence
 from qemu_viso.qemu.console import Console
-from qemu_viso.qemu.deadline import Deadline
+from qemu_viso.qemu.controlled import Controlled
 from qemu_viso.qemu.devices import (
     MEDIUM_DEVICE,
     Accelerator,
     AgentPort,
+    Frontend,
     Memory,
     Pvpanic,
     QmpMonitor,
+    Screen,
     SerialConsole,
     SocketChardev,
 )
@@ -35,19 +34,15 @@ from qemu_viso.qemu.monitor import Monitor
 from qemu_viso.qemu.process import Child, describe_status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import Mapping
 
     from qemu_viso.errors import GuestError
+    from qemu_viso.qemu.deadline import Deadline
     from qemu_viso.qemu.devices import BlockMedium, Bus, Device, Medium
     from qemu_viso.qemu.platforms import Platform
 
-T = TypeVar("T")
-
 OLDEST_QEMU = (6, 2, 0)
 AGENT_BUFFER = 1 << 20
-START_SECONDS = 30.0
 # MiB: with less, OVMF finds no room for the larger initial RAM disks.
 UEFI_MEMORY = 512
 
@@ -67,7 +62,8 @@ class MachineSpec:
         agent: whether there is a port for the guest's agent.
         sandbox: whether QEMU confines itself (seccomp).
         reboot: whether the guest may reboot; without it a reset ends the machine.
-        display: QEMU's display, `none` for no screen.
+        pause_at_end: whether a machine that was shut down stays, for a last look at it.
+        display: where QEMU shows the machine's `Screen`; `none` for nowhere.
         extra: QEMU options as a person gave them.
     """
 
@@ -79,6 +75,7 @@ class MachineSpec:
     agent: bool = True
     sandbox: bool = True
     reboot: bool = False
+    pause_at_end: bool = False
     display: str = "none"
     extra: tuple[str, ...] = ()
 
@@ -92,13 +89,14 @@ class MachineSpec:
         """
         argv = [self.platform.program, "-S", "-nodefaults", "-no-user-config", "-display", self.display]
         # Without a screen SeaBIOS is told to write to the serial port, so that what it says is seen.
-        screen = ",graphics=off" if self.display == "none" and self.platform.machine is None else ""
-        argv += ["-machine", f"{self.machine},memory-backend=ram{screen}", *self.accelerator.to_argv()]
+        graphics = ",graphics=off" if Screen() not in self.devices and self.platform.machine is None else ""
+        argv += ["-machine", f"{self.machine},memory-backend=ram{graphics}", *self.accelerator.to_argv()]
         if self.platform.cpu is not None:
             argv += ["-cpu", self.platform.cpu]
         if self.sandbox:
             argv += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
-        argv += ["-action", "panic=pause" if self.reboot else "panic=pause,reboot=shutdown"]
+        actions = ["panic=pause", *([] if self.reboot else ["reboot=shutdown"])]
+        argv += ["-action", ",".join([*actions, *(["shutdown=pause"] if self.pause_at_end else [])])]
         parts: list[Device] = [
             Memory(self.memory),
             SocketChardev("qmp", monitor),
@@ -144,17 +142,19 @@ def machine_for(
     if boot == "uefi":
         firmware = (find_uefi(platform),)
         memory = max(memory, UEFI_MEMORY)
+    # Nobody looks at it until something fails, and then it may show what the console does not.
+    screen = () if platform.screen is None else (Frontend(platform.screen),)
     return MachineSpec(
         platform,
         platform.machine or bus.machine,
-        (*firmware, *others, *devices),
+        (*firmware, *others, *screen, *devices),
         memory=memory,
         accelerator=Accelerator(accelerator),
         sandbox=sandbox,
     )
 
 
-class Machine:
+class Machine(Controlled):
     """A running machine, inside `async with`; frozen until `release`.
 
     Args:
@@ -163,67 +163,37 @@ class Machine:
     """
 
     def __init__(self, spec: MachineSpec, start_by: Deadline | None = None) -> None:
+        super().__init__("QEMU", start_by)
         self.spec = spec
         self.events: list[tuple[str, Mapping[str, object]]] = []
-        self._start_by = start_by
         self._event_waiters: list[tuple[str, asyncio.Future[Mapping[str, object]]]] = []
-        self._child: Child | None = None
         self._console: Console | None = None
-        self._watch: asyncio.Task[None] | None = None
 
     # Life
 
-    async def __aenter__(self) -> Self:
-        self._trouble = Trouble(self._complete)
-        self._stack = AsyncExitStack()
-        try:
-            await self._start(self._start_by or Deadline.after(START_SECONDS))
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
     async def _start(self, deadline: Deadline) -> None:
-        ours, theirs = [], []
-        for _ in range(3 if self.spec.agent else 2):
-            pair = socket.socketpair()
-            ours.append(pair[0])
-            theirs.append(pair[1])
-            self._stack.callback(pair[0].close)
-            self._stack.callback(pair[1].close)
+        ours, theirs = zip(*(self._pair() for _ in range(3 if self.spec.agent else 2)), strict=True)
         numbers = [each.fileno() for each in theirs]
         argv = self.spec.to_argv(numbers[0], numbers[1], numbers[2] if self.spec.agent else None)
         self._console = Console(ours[1], self._on_console_failure)
         self._stack.callback(self._console.close)
-        self.monitor = Monitor(os.path.basename(self.spec.platform.program), self._on_event)
-        self._stack.push_async_callback(self.monitor.close)
-        self._stack.callback(self._note_stubbornness)
-        self._child = await self._stack.enter_async_context(Child(argv, hand_down=theirs))
-        self._watch = asyncio.create_task(self._watch_exit(self._child))
-        self._stack.push_async_callback(self._stop_watching)
-        await self.attend(self.monitor.connect(ours[0], deadline), deadline, "waiting for QEMU to start")
+        child = Child(argv, hand_down=theirs)
+        self._stack.callback(_note_stubbornness, child)
+        await self._launch(child, Monitor(child.name, self._on_event), ours[0], deadline)
         if self.monitor.version < OLDEST_QEMU:
             version, oldest = (".".join(map(str, each)) for each in (self.monitor.version, OLDEST_QEMU))
             raise MissingProgramError(
-                f"{self._child.name} is QEMU {version}, which is too old", hint=f"QEMU {oldest} or later is needed"
+                f"{child.name} is QEMU {version}, which is too old", hint=f"QEMU {oldest} or later is needed"
             )
         if self.spec.agent:
             reader, writer = await asyncio.open_connection(sock=ours[2], limit=AGENT_BUFFER)
             self._stack.callback(writer.close)
             self.agent = (reader, writer)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
-
-    def _note_stubbornness(self) -> None:
-        if self._child is not None and self._child.ignored_sigterm:
-            _log.warning("%s did not end when it was asked to, and was killed", self._child.name)
-
     # Watching
 
-    async def _watch_exit(self, child: Child) -> None:
+    async def _watch_exit(self) -> None:
+        child = self.child
         status = await child.wait()
         assert self._console is not None
         self._console.drain()
@@ -234,11 +204,6 @@ class Machine:
             self._trouble.report("the guest shut the machine down")
         else:
             self._trouble.report(f"{child.name} {describe_status(status)}")
-
-    async def _stop_watching(self) -> None:
-        assert self._watch is not None
-        self._watch.cancel()
-        await asyncio.wait({self._watch})
 
     def watch(self, child: Child) -> None:
         """Let the end of another process, on which the guest depends, count as trouble.
@@ -269,52 +234,38 @@ class Machine:
                 future.set_result(data)
 
     def _complete(self, sentence: str) -> GuestError:
-        """A sentence with everything that is known of the circumstances."""
-        said = []
-        if self._child is not None:
-            said.append((f"{self._child.name} said", self._child.output))
+        said = [(f"{self.child.name} said", self.child.output)]
         if self._console is not None:
             said.append(("the last lines of the console", "\n".join(self._console.last_lines)))
         return evidence(sentence, said)
 
-    async def attend(self, work: Awaitable[T], deadline: Deadline, doing: str) -> T:
-        """Do something that needs the machine alive.
-
-        Args:
-            work: what is awaited.
-            deadline: when it is too late.
-            doing: what it is about, as in 'time ran out while …'.
-
-        Raises:
-            GuestError: QEMU ended, the guest panicked, reset or shut down, or the deadline came; with QEMU's standard
-                error and the last lines of the console.
-        """
-        return await self._trouble.attend(work, deadline, doing)
-
     # Commands
+
+    @property
+    def started(self) -> bool:
+        """Whether there is, or was, a process of QEMU's."""
+        return hasattr(self, "child")
 
     @property
     def argv(self) -> tuple[str, ...]:
         """QEMU's command line."""
-        assert self._child is not None
-        return self._child.argv
+        return self.child.argv
 
     @property
     def pid(self) -> int:
         """QEMU's process id."""
-        assert self._child is not None
-        return self._child.pid
+        return self.child.pid
+
+    @property
+    def trouble(self) -> GuestError | None:
+        """What has ended the hope of an answer, if anything has."""
+        return self._trouble.error
 
     @property
     def console(self) -> Console:
         """The guest's console."""
         assert self._console is not None
         return self._console
-
-    async def execute(self, command: str, deadline: Deadline, arguments: Mapping[str, object] | None = None) -> object:
-        """Run a QMP command; see `Monitor.execute`."""
-        work = self.monitor.execute(command, deadline, arguments)
-        return await self.attend(work, deadline, f"running the QMP command '{command}'")
 
     async def release(self, deadline: Deadline) -> None:
         """Let the guest run."""
@@ -349,8 +300,7 @@ class Machine:
 
     async def wait(self) -> int:
         """Wait until QEMU has ended by itself, however long that takes; its return code."""
-        assert self._child is not None
-        return await self._child.wait()
+        return await self.child.wait()
 
     async def wait_for_exit(self, deadline: Deadline) -> int:
         """Wait until QEMU has ended by itself; its return code.
@@ -379,3 +329,8 @@ class Machine:
             GuestError: the drive has no tray, or the medium cannot be opened.
         """
         await change_medium(self, MEDIUM_DEVICE, medium, deadline)
+
+
+def _note_stubbornness(child: Child) -> None:
+    if child.ignored_sigterm:
+        _log.warning("%s did not end when it was asked to, and was killed", child.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from qemu_viso.errors import GuestError
 from qemu_viso.qemu.devices import BlockNode
 
 if TYPE_CHECKING:
@@ -32,8 +33,12 @@ async def change_medium(machine: Machine, drive: str, medium: BlockMedium, deadl
     """
     node = BlockNode(f"medium-{next(_numbers)}", medium)
     await machine.execute("blockdev-add", deadline, node.options())
-    old = await _inserted_node(machine, drive, deadline)
-    await machine.execute("blockdev-open-tray", deadline, {"id": drive, "force": True})
+    try:
+        old = await _inserted_node(machine, drive, deadline)
+        await machine.execute("blockdev-open-tray", deadline, {"id": drive, "force": True})
+    except GuestError:
+        await machine.execute("blockdev-del", deadline, {"node-name": node.name})
+        raise
     await machine.execute("blockdev-remove-medium", deadline, {"id": drive})
     await machine.execute("blockdev-insert-medium", deadline, {"id": drive, "node-name": node.name})
     await machine.execute("blockdev-close-tray", deadline, {"id": drive})

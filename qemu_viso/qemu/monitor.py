@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 TRANSCRIPT_LINES = 1000
 
-# The library logs what it also raises; without a handler the log would end on the user's terminal.
-logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
+# The library logs what it also raises, tracebacks and all; nothing of that is for the user's terminal.
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
 
 
 class Monitor:

@@ -23,6 +23,7 @@ class Platform:
         console: the guest kernel's `console=`.
         console_driver: the device that carries the console; None for the machine's serial port.
         pvpanic: whether the machine can carry the pvpanic device.
+        screen: the device that firmware and kernel draw on without more ado; None where there is none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Platform:
     console: str
     console_driver: str | None = None
     pvpanic: bool = True
+    screen: str | None = None
 
 
 # A 32-bit kernel cannot claim the PCI windows that lie above 4 GiB.
@@ -44,8 +46,8 @@ _PSERIES = "pseries,cap-htm=off,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken"
 PLATFORMS: Mapping[str, Platform] = {
     platform.name: platform
     for platform in (
-        Platform("amd64", "qemu-system-x86_64", None, None, 256, "pci", "ttyS0"),
-        Platform("i386", "qemu-system-i386", None, None, 256, "pci", "ttyS0"),
+        Platform("amd64", "qemu-system-x86_64", None, None, 256, "pci", "ttyS0", screen="VGA"),
+        Platform("i386", "qemu-system-i386", None, None, 256, "pci", "ttyS0", screen="VGA"),
         Platform("arm64", "qemu-system-aarch64", "virt", "cortex-a57", 256, "pci", "ttyAMA0"),
         Platform("armhf", "qemu-system-arm", _VIRT32, "cortex-a15", 256, "pci", "ttyAMA0"),
         Platform("ppc64el", "qemu-system-ppc64", _PSERIES, "power9", 1024, "pci", "hvc0", pvpanic=False),

@@ -2,7 +2,8 @@
 
 A child dies with the thread that started it: PR_SET_PDEATHSIG, set by setpriv so that no Python code runs between fork
 and exec; a shell then looks whether we are still there, for a death before that goes unsignalled. It is asked to end
-by SIGTERM, and ended by SIGKILL when it does not listen. Its exit is an event on a pidfd; nothing is polled.
+by SIGTERM, and ended by SIGKILL when it does not listen; so is whatever it has started in its session, as a wrapper
+script does. Its exit is an event on a pidfd; nothing is polled.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from qemu_viso.errors import GuestError, MissingProgramError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -34,6 +35,7 @@ PACKAGES = {
     "dpkg-deb": "dpkg",
     "fusermount3": "fuse3",
     "nbdkit": "nbdkit",
+    "qemu-img": "qemu-utils",
     "qemu-storage-daemon": "qemu-system-common",
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-arm": "qemu-system-arm",
@@ -103,6 +105,8 @@ class Child:
             child has them, so that the child's death is their end.
         grace: seconds between SIGTERM and SIGKILL.
         orphan: what it gets when we die without ending it. SIGTERM is for a program that has something to undo.
+        environment: what is set in its environment, beside ours.
+        talks: what it writes goes to our own standard error, and is not kept.
     """
 
     def __init__(
@@ -112,6 +116,8 @@ class Child:
         hand_down: Sequence[socket.socket] = (),
         grace: float = GRACE,
         orphan: signal.Signals = signal.SIGKILL,
+        environment: Mapping[str, str] | None = None,
+        talks: bool = False,
     ) -> None:
         self.argv = tuple(argv)
         self.name = os.path.basename(self.argv[0])
@@ -119,6 +125,8 @@ class Child:
         self._hand_down = hand_down
         self._grace = grace
         self._orphan = orphan
+        self._environment = environment or {}
+        self._talks = talks
         self._output = Tail(OUTPUT_LIMIT)
 
     async def __aenter__(self) -> Self:
@@ -129,13 +137,13 @@ class Child:
             for each in self._hand_down:
                 each.close()
         # Nothing is awaited from here to the end: once it runs, it is watched.
-        assert self._process.stdout is not None
         self._pipe = self._process.stdout
         self._pidfd = os.pidfd_open(self._process.pid)
-        os.set_blocking(self._pipe.fileno(), False)
         self._exited: asyncio.Future[int] = loop.create_future()
         loop.add_reader(self._pidfd, self._on_exit)
-        loop.add_reader(self._pipe.fileno(), self._on_output)
+        if self._pipe is not None:
+            os.set_blocking(self._pipe.fileno(), False)
+            loop.add_reader(self._pipe.fileno(), self._on_output)
         return self
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -156,13 +164,13 @@ class Child:
                     *self.argv[1:],
                 ],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=2 if self._talks else subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 bufsize=0,
                 pass_fds=[each.fileno() for each in self._hand_down],
                 # A Ctrl-C at the terminal is for us; the child is then ended in order.
                 start_new_session=True,
-                env=os.environ | {"LC_ALL": "C.UTF-8"},
+                env=os.environ | {"LC_ALL": "C.UTF-8"} | dict(self._environment),
             )
         except OSError as error:
             raise GuestError(f"{self.name} cannot be started: {error.strerror}") from None
@@ -187,10 +195,11 @@ class Child:
         return await asyncio.shield(self._exited)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if it is still there."""
+        """Send a signal to it and to whatever it has started in its session, if it is still there."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, number)
+                # Its number is also its group's, and nobody else's as long as it has not been waited for.
+                os.killpg(self._process.pid, number)
 
     async def stop(self) -> int:
         """End it: SIGTERM, and SIGKILL after the grace.
@@ -226,20 +235,24 @@ class Child:
             self._on_exit()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._pidfd)
-        loop.remove_reader(self._pipe.fileno())
         os.close(self._pidfd)
-        self._pipe.close()
+        if self._pipe is not None:
+            loop.remove_reader(self._pipe.fileno())
+            self._pipe.close()
 
     def _on_exit(self) -> None:
-        status = self._process.poll()
-        if status is None:
+        if os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return
+        self.signal(signal.SIGKILL)  # what is left of its group; it is a zombie itself, and keeps the number
+        status = self._process.wait()
         asyncio.get_running_loop().remove_reader(self._pidfd)
         self._on_output()
         if not self._exited.done():
             self._exited.set_result(status)
 
     def _on_output(self) -> None:
+        if self._pipe is None:
+            return
         # Bounded, so that a child that never stops talking does not keep the loop from its other work.
         for _ in range(16):
             try:

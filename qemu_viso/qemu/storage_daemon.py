@@ -2,55 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import signal
-import socket
-import tempfile
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import CannotCreateError
-from qemu_viso.qemu.attention import Trouble, evidence
-from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.devices import MEDIUM_NODE, BlockNode, NbdMedium, VhostUserMedium
+from qemu_viso.qemu.attention import evidence
+from qemu_viso.qemu.controlled import Controlled
+from qemu_viso.qemu.devices import MEDIUM_NODE, BlockNode, NbdMedium, OverlayNode, VhostUserMedium
 from qemu_viso.qemu.monitor import Monitor
 from qemu_viso.qemu.process import Child, describe_status
+from qemu_viso.sockets import UnixListener
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Collection, Mapping
-    from types import TracebackType
-    from typing import Literal, Self
+    from typing import Literal
 
     from qemu_viso.errors import GuestError
+    from qemu_viso.qemu.deadline import Deadline
     from qemu_viso.qemu.devices import BlockMedium
 
 PROGRAM = "qemu-storage-daemon"
-START_SECONDS = 30.0
+OVERLAY_NODE = "overlay"
 
 
-def listen(path: str) -> socket.socket:
-    """A Unix socket that listens, so that whoever connects next waits in its queue instead of failing.
-
-    Raises:
-        CannotCreateError: the path cannot be bound.
-    """
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        server.bind(path)
-        server.listen(8)
-    except OSError as error:
-        server.close()
-        raise CannotCreateError(f"the socket '{path}' cannot be made: {error.strerror or error}") from None
-    return server
-
-
-class StorageDaemon:
+class StorageDaemon(Controlled):
     """A qemu-storage-daemon that has opened a medium and exports it, inside `async with`.
 
     Its sockets are bound and listened on here, unless they are given, and handed down (by number on its command line:
-    QEMU 7.2's daemon takes no descriptors over QMP); they are gone when the block ends. All exports are read-only.
+    QEMU 7.2's daemon takes no descriptors over QMP); they are gone when the block ends. All exports are read-only,
+    unless there is an overlay to write to.
 
     Args:
         medium: what it opens: the bridge's NBD socket, or a file.
@@ -59,6 +40,9 @@ class StorageDaemon:
         reconnect: seconds for which a lost NBD server is awaited before reads fail.
         sockets: Unix sockets that listen already, by the export that is to have them. They are closed here; their
             paths remain the caller's to remove.
+        overlay: a qcow2 file that takes what is written, see `overlay.prepare`; None for exports that are read-only.
+        qmp: a Unix socket that listens already, on which the daemon speaks QMP with others.
+        alive: a descriptor that the daemon has open as long as it lives.
     """
 
     def __init__(
@@ -68,60 +52,56 @@ class StorageDaemon:
         start_by: Deadline | None = None,
         *,
         reconnect: int = 0,
-        sockets: Mapping[str, socket.socket] | None = None,
+        sockets: Mapping[Literal["vhost-user", "nbd"], socket.socket] | None = None,
+        overlay: str | None = None,
+        qmp: socket.socket | None = None,
+        alive: socket.socket | None = None,
     ) -> None:
-        self._node = BlockNode(MEDIUM_NODE, medium, reconnect)
+        super().__init__(PROGRAM, start_by)
+        self._nodes: list[BlockNode | OverlayNode] = [BlockNode(MEDIUM_NODE, medium, reconnect)]
+        if overlay is not None:
+            self._nodes.append(OverlayNode(OVERLAY_NODE, overlay, MEDIUM_NODE))
         self._exports = exports
-        self._start_by = start_by
         self._sockets = sockets or {}
-
-    async def __aenter__(self) -> Self:
-        self._trouble = Trouble(self._complete)
-        self._stack = AsyncExitStack()
-        try:
-            await self._start(self._start_by or Deadline.after(START_SECONDS))
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
+        self._qmp = qmp
+        self._alive = alive
 
     async def _start(self, deadline: Deadline) -> None:
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="qemu-viso-"))
-        ours, theirs = socket.socketpair()
-        self._stack.callback(ours.close)
+        ours, theirs = self._pair()
         argv = [PROGRAM, "--chardev", f"socket,id=qmp,fd={theirs.fileno()}", "--monitor", "chardev=qmp"]
-        argv += ["--blockdev", json.dumps(self._node.options())]
-        hand_down = [self._stack.enter_context(theirs)]
+        hand_down = [theirs]
+        if self._qmp is not None:
+            argv += ["--chardev", f"socket,id=others,fd={self._qmp.fileno()},server=on,wait=off"]
+            argv += ["--monitor", "chardev=others"]
+            hand_down.append(self._qmp)
+        for node in self._nodes:
+            argv += ["--blockdev", json.dumps(node.options())]
         if "vhost-user" in self._exports:
-            hand_down.append(self._socket("vhost-user", os.path.join(folder, "vhost-user-blk")))
+            hand_down.append(self._socket("vhost-user"))
             self._vhost_user = VhostUserMedium(hand_down[-1].getsockname())
-            export = f"type=vhost-user-blk,id=vhost,node-name={MEDIUM_NODE}"
-            argv += ["--export", f"{export},addr.type=fd,addr.str={hand_down[-1].fileno()}"]
+            address = {"type": "fd", "str": str(hand_down[-1].fileno())}
+            export = {"type": "vhost-user-blk", "id": "vhost", "addr": address}
+            argv += ["--export", json.dumps(export | self._exported)]
         if "nbd" in self._exports:
-            hand_down.append(self._socket("nbd", os.path.join(folder, "nbd")))
+            hand_down.append(self._socket("nbd"))
             self._nbd = NbdMedium(hand_down[-1].getsockname())
             argv += ["--nbd-server", f"addr.type=fd,addr.str={hand_down[-1].fileno()}"]
-            argv += ["--export", json.dumps({"type": "nbd", "id": "nbd", "node-name": MEDIUM_NODE, "name": ""})]
-        self.monitor = Monitor(PROGRAM)
-        self._stack.push_async_callback(self.monitor.close)
+            argv += ["--export", json.dumps({"type": "nbd", "id": "nbd", "name": ""} | self._exported)]
+        if self._alive is not None:
+            hand_down.append(self._alive)
         # It has to unmount what it shows over FUSE, or a file is left that nobody can read.
         child = Child(argv, hand_down=hand_down, orphan=signal.SIGTERM)
-        self.child = await self._stack.enter_async_context(child)
-        watch = asyncio.create_task(self._watch_exit())
-        self._stack.callback(watch.cancel)
-        # The monitor answers when all that the command line asks for is done.
-        work = self.monitor.connect(ours, deadline)
-        await self._trouble.attend(work, deadline, f"waiting for {PROGRAM} to start")
+        await self._launch(child, Monitor(PROGRAM), ours, deadline)
 
-    def _socket(self, export: str, path: str) -> socket.socket:
+    @property
+    def _exported(self) -> dict[str, object]:
+        """What every export says: the topmost node, and whether it may be written to."""
+        return {"node-name": self._nodes[-1].name, "writable": len(self._nodes) > 1}
+
+    def _socket(self, export: Literal["vhost-user", "nbd"]) -> socket.socket:
         """The one that was given for the export, or one of our own."""
         given = self._sockets.get(export)
-        return self._stack.enter_context(listen(path) if given is None else given)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+        return self._stack.enter_context(UnixListener.bind(name=export)).socket if given is None else given
 
     async def _watch_exit(self) -> None:
         self._trouble.report(f"{PROGRAM} {describe_status(await self.child.wait())}")
@@ -132,11 +112,6 @@ class StorageDaemon:
 
     def _complete(self, sentence: str) -> GuestError:
         return evidence(sentence, [(f"{PROGRAM} said", self.child.output)])
-
-    async def execute(self, command: str, deadline: Deadline, arguments: Mapping[str, object] | None = None) -> object:
-        """Run a QMP command; see `Monitor.execute`."""
-        work = self.monitor.execute(command, deadline, arguments)
-        return await self._trouble.attend(work, deadline, f"running the QMP command '{command}'")
 
     @property
     def vhost_user(self) -> VhostUserMedium:
@@ -149,7 +124,7 @@ class StorageDaemon:
         return self._nbd
 
     async def export_fuse(self, mountpoint: str, deadline: Deadline) -> None:
-        """Show the medium as a read-only file.
+        """Show the medium as a file, which is writable where there is an overlay, and never grows.
 
         Args:
             mountpoint: an existing regular file over which it appears.
@@ -158,5 +133,5 @@ class StorageDaemon:
         Raises:
             GuestError: the daemon refuses (no FUSE on this host), ended, or did not answer in time.
         """
-        export = {"type": "fuse", "id": "fuse", "node-name": MEDIUM_NODE, "mountpoint": mountpoint}
-        await self.execute("block-export-add", deadline, export | {"writable": False, "growable": False})
+        export = {"type": "fuse", "id": "fuse", "mountpoint": mountpoint, "growable": False}
+        await self.execute("block-export-add", deadline, export | self._exported)

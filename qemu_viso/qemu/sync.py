@@ -81,18 +81,22 @@ class SyncMachine:
     Args:
         spec: what it is made of.
         start_by: by when QEMU must answer; 30 seconds if not given.
+        loop: where it lives, together with what else it depends on; a loop of its own if not given.
     """
 
-    def __init__(self, spec: MachineSpec, start_by: Deadline | None = None) -> None:
+    def __init__(self, spec: MachineSpec, start_by: Deadline | None = None, loop: LoopThread | None = None) -> None:
         self.machine = Machine(spec, start_by)
-        self._loop = LoopThread()
+        self._loop = loop or LoopThread()
+        self._owns_loop = loop is None
 
     def __enter__(self) -> Self:
-        self._loop.__enter__()
+        if self._owns_loop:
+            self._loop.__enter__()
         try:
             self._loop.run(self.machine.__aenter__())
         except BaseException as error:
-            self._loop.__exit__(type(error), error, error.__traceback__)
+            if self._owns_loop:
+                self._loop.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 
@@ -102,7 +106,8 @@ class SyncMachine:
         try:
             self._loop.run(self.machine.__aexit__(kind, error, trace))
         finally:
-            self._loop.__exit__(kind, error, trace)
+            if self._owns_loop:
+                self._loop.__exit__(kind, error, trace)
 
     def run(self, work: Coroutine[object, object, T]) -> T:
         """Wait for anything that uses `machine`, such as a conversation with its agent."""

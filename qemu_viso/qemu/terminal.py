@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import stat
+import sys
 import termios
 import tty
 from typing import TYPE_CHECKING
@@ -31,7 +32,8 @@ async def attach(machine: Machine, *, keys: int = 0, screen: int = 1) -> int | N
         screen: descriptor to which the console is written.
 
     Returns:
-        QEMU's return code if the machine ended by itself; None if the person pressed Ctrl-] to leave.
+        QEMU's return code if the machine ended by itself; None if the person pressed Ctrl-] to leave, or the machine
+        was shut down and pauses at its end.
 
     Raises:
         GuestError: the guest's kernel panicked, and told so through pvpanic.
@@ -53,6 +55,8 @@ async def attach(machine: Machine, *, keys: int = 0, screen: int = 1) -> int | N
         panicked = asyncio.create_task(machine.next_event("GUEST_PANICKED"))
         left = asyncio.create_task(_forward(machine, typed))
         tasks: list[asyncio.Task[object]] = [ended, panicked, left]
+        if machine.spec.pause_at_end:
+            tasks.append(asyncio.create_task(machine.next_event("SHUTDOWN")))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if panicked.done():
@@ -78,6 +82,11 @@ async def _forward(machine: Machine, typed: asyncio.Queue[bytes]) -> None:
         if not data:
             # The end of the input is not the end of the session: the output may still be wanted.
             await asyncio.get_running_loop().create_future()
+
+
+def say(text: str) -> None:
+    """A line of ours on stderr, which may be a terminal in raw mode."""
+    print(f"qemu-viso: {text}", file=sys.stderr, end="\r\n" if sys.stderr.isatty() else "\n", flush=True)
 
 
 def _can_wait(descriptor: int) -> bool:

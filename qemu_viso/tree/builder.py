@@ -91,6 +91,7 @@ class Builder:
         self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
         self._given: set[tuple[Namespace, steps.VolumeField]] = set()
         self._named: set[Namespace] = set()
+        self._rock_named: dict[int, tuple[Directory, str, Place]] = {}
 
     def handlers(self) -> dict[type[steps.Step], Callable[[Any], None]]:
         """Which method carries out which step."""
@@ -177,7 +178,7 @@ class Builder:
             if step.source.startswith("#"):
                 error.hint = "a recipe has no comments; a response file (@FILE) may have them"
             raise
-        self.put(node, step.names, step.source, self._names)
+        self.put(node, step.names, step.source, self._names, step.place)
 
     def put(
         self,
@@ -185,19 +186,26 @@ class Builder:
         names: tuple[str | None, ...],
         source: str,
         setup: tuple[frozenset[Name], ...],
+        place: Place,
     ) -> None:
         """Give a node the names of a file spec."""
         rock_path = self._rock_path(names, setup)
         named = False
         for path, namespaces in self._specified(names, setup):
-            self._put_at(node, path, namespaces, source, rock_path)
+            self._put_at(node, path, namespaces, source, rock_path, place)
             self._named |= namespaces
             named = True
         if not named:
             self.tree.warnings.append(f"'{source}' has no name in the image, so it is left out")
 
     def _put_at(
-        self, node: Node, path: str, namespaces: frozenset[Namespace], source: str, rock_path: str | None
+        self,
+        node: Node,
+        path: str,
+        namespaces: frozenset[Namespace],
+        source: str,
+        rock_path: str | None,
+        place: Place,
     ) -> None:
         names = graft.components(path)
         is_directory = isinstance(node, Directory)
@@ -209,16 +217,37 @@ class Builder:
             assert isinstance(node, Directory)
             self._put_root(node, namespaces)
             return
-        rock_names = graft.components(rock_path) if rock_path is not None else []
-        if Namespace.ISO not in namespaces or len(rock_names) != len(names):
-            rock_names = []
         for directory, members in graft.directories(self.tree.root, names[:-1], namespaces, self.rules.new_directory):
             graft.place(directory, names[-1], node, members, path)
+        if rock_path is not None and Namespace.ISO in namespaces:
+            self._name_in_rock_ridge(names, rock_path, place)
+
+    def _name_in_rock_ridge(self, names: list[str], rock_path: str, place: Place) -> None:
+        """Give the components of a path in the primary tree the Rock Ridge names of another path."""
+        rock_names = graft.components(rock_path)
+        if rock_names and len(rock_names) != len(names):
+            self.tree.warnings.append(
+                f"{place}: of the Rock Ridge name '{rock_path}' only the last part is used, because it is in the "
+                f"directory of '/{'/'.join(names)}'"
+            )
+            rock_names = [*names[:-1], rock_names[-1]]
         for depth, rock_name in enumerate(rock_names):
             parent = graft.find(self.tree.root, names[:depth], Namespace.ISO)
-            if isinstance(parent, Directory) and rock_name != names[depth]:
-                parent.rock_names = parent.rock_names or {}
-                parent.rock_names.setdefault(names[depth], rock_name)
+            if rock_name != names[depth] and isinstance(parent, Directory):
+                parent.give_rock_name(names[depth], rock_name)
+                self._rock_named[id(parent)] = parent, "/" + "/".join(names[:depth]), place
+
+    def _check_rock_names(self) -> None:
+        for directory, path, place in self._rock_named.values():
+            seen: set[str] = set()
+            for name in map(directory.rock_name, directory.nodes(Namespace.ISO)):
+                if name in seen:
+                    raise RecipeError(
+                        f"two things in '{path}' are called '{name}' in Rock Ridge",
+                        place=place,
+                        hint="give one of them another Rock Ridge name",
+                    )
+                seen.add(name)
 
     def _put_root(self, node: Directory, namespaces: frozenset[Namespace]) -> None:
         root = self.tree.root
@@ -242,6 +271,7 @@ class Builder:
         """Move what one path leads to, to another path, in each namespace."""
         sources = list(self._specified(step.from_names, self._names))
         targets = list(self._specified(step.to_names, self._names))
+        rock_path = self._rock_path(step.to_names, self._names)
         for (from_path, namespaces), (to_path, _) in zip(sources, targets, strict=True):
             names, target = graft.components(from_path), graft.components(to_path)
             if to_path.endswith("/") and names:
@@ -249,6 +279,8 @@ class Builder:
             if not names or not target:
                 raise RecipeError("the root directory cannot be renamed")
             graft.rename(self.tree.root, names, target, namespaces)
+            if rock_path is not None and Namespace.ISO in namespaces:
+                self._name_in_rock_ridge(target, rock_path, step.place)
 
     def set_names(self, step: steps.SetNames) -> None:
         """What the names of a file spec mean from here on."""
@@ -357,7 +389,7 @@ class Builder:
         node = self._images.origin.node(step.source, self.rules)
         if not isinstance(node, File):
             raise RecipeError(f"the boot image '{step.source}' is not a file")
-        self.put(node, step.names, step.source, self._names)
+        self.put(node, step.names, step.source, self._names, step.place)
         entry.image = node
 
     def boot_catalog(self, step: steps.BootCatalog) -> None:
@@ -386,6 +418,7 @@ class Builder:
         tree.time_ns = self._epoch_ns if self._epoch_ns is not None else self._clock.newest_ns
         self._finish_boot()
         self._images.finish()
+        tree.folders = self._host.folders
         if tree.settings.joliet and Namespace.JOLIET not in self._named:
             tree.settings.joliet = 0
         if tree.settings.udf and Namespace.UDF not in self._named:
@@ -397,6 +430,7 @@ class Builder:
                 hint="add a file spec, such as '/readme.txt=readme.txt' or '/=folder'",
             )
         self._hide()
+        self._check_rock_names()
         self._warn_of_links()
         if tree.settings.trans_tbl:
             self._add_tables()
@@ -437,7 +471,7 @@ class Builder:
         if self._catalog is not None:
             names, setup, place = self._catalog
             try:
-                self.put(catalog, names, "the boot catalog", setup)
+                self.put(catalog, names, "the boot catalog", setup, place)
             except RecipeError as error:
                 error.place = error.place or place
                 raise

@@ -118,7 +118,8 @@ class Directory:
         listings: one for each `Namespace`; namespaces that agree share one object.
         attributes: permission bits and ownership.
         mtime_ns: nanoseconds since the epoch; None for the image's own time.
-        rock_names: Rock Ridge names that differ from the ISO 9660 ones, by the latter; None if there are none.
+        rock_names: Rock Ridge names given apart, by the ISO 9660 names, each with the node that it was given to; None
+            if there are none. See `rock_name`.
     """
 
     __slots__ = ("attributes", "listings", "mtime_ns", "rock_names")
@@ -131,7 +132,7 @@ class Directory:
     ) -> None:
         self.attributes = attributes
         self.mtime_ns = mtime_ns
-        self.rock_names: dict[str, str] | None = None
+        self.rock_names: dict[str, tuple[Node, str]] | None = None
         listing = Listing()
         self.listings = [listing, listing, listing]
         if len(namespaces) < len(ALL_NAMESPACES):
@@ -142,6 +143,27 @@ class Directory:
     def nodes(self, namespace: Namespace) -> dict[str, Node]:
         """The names and nodes in one namespace, in the order in which they were added."""
         return self.listings[namespace].nodes
+
+    def rock_name(self, name: str) -> str:
+        """The Rock Ridge name of what the primary tree lists as `name`: its own one, or else the same."""
+        given = None if self.rock_names is None else self.rock_names.get(name)
+        # The name may have been removed since, and be something else's now.
+        return name if given is None or self.nodes(Namespace.ISO).get(name) is not given[0] else given[1]
+
+    def give_rock_name(self, name: str, rock_name: str) -> bool:
+        """Give a Rock Ridge name to what the primary tree lists as `name`, unless it was given one before.
+
+        Returns:
+            whether there is such a name.
+        """
+        found = self.listings[Namespace.ISO].find(name)
+        if found is None:
+            return False
+        self.rock_names = self.rock_names or {}
+        listed, node = found
+        if self.rock_names.get(listed, (None, ""))[0] is not node:
+            self.rock_names[listed] = (node, rock_name)
+        return True
 
     def groups(self, namespaces: Iterable[Namespace]) -> Iterator[tuple[Listing, frozenset[Namespace]]]:
         """The distinct listings behind some namespaces, each with those of them that share it."""

@@ -100,6 +100,12 @@ class HostOrigin:
         self._time = clock.clamped
         self._warnings = warnings
         self._directories: dict[tuple[str, int], HostDirectory] = {}
+        self._walked: list[str] = []
+
+    @property
+    def folders(self) -> set[str]:
+        """Every host directory whose entries the image depends on, as paths."""
+        return {*self._walked, *(folder or "." for folder, _ in self._directories)}
 
     def resolve(self, source: str) -> tuple[str, os.stat_result]:
         """The host path that a source means, and what is there, links followed.
@@ -135,6 +141,7 @@ class HostOrigin:
         if stat.S_ISREG(status.st_mode):
             return self._file(path, status, rules)
         if stat.S_ISDIR(status.st_mode):
+            self._walked.append(os.path.dirname(path) or ".")  # where another could take its place
             return self._walk(path, status, rules)
         raise RecipeError(
             f"the source '{source}' is a {_kind(status.st_mode)}, and only files and directories can be in an image"
@@ -170,6 +177,7 @@ class HostOrigin:
         while stack:
             host, directory, above = stack.pop()
             folder = host.path
+            self._walked.append(folder)
             nodes = directory.listings[0].nodes
             below = []
             for name, found in scan(folder):

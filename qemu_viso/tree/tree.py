@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qemu_viso.tree.nodes import Directory, File, Namespace
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 PADDING_SECTORS = 150
 
 
-@dataclass(slots=True)
 class BootEntry:
     """One bootable image of the El Torito catalog (El Torito 1.0, 2.2 and 2.4).
 
@@ -34,46 +32,44 @@ class BootEntry:
         grub_info: the image wants GRUB's note of where it lies.
     """
 
-    platform: int = 0
-    image: File | Directory | None = None
-    media: Media = Media.AUTO
-    bootable: bool = True
-    load_segment: int = 0x7C0
-    load_sectors: int | None = None
-    info_table: bool = False
-    in_gpt: bool = False
-    system_type: int = 1
-    criteria: bytes = b""
-    section_id: bytes = b""
-    grub_info: bool = False
+    def __init__(self, platform: int = 0) -> None:
+        self.platform = platform
+        self.image: File | Directory | None = None
+        self.media = Media.AUTO
+        self.bootable = True
+        self.load_segment = 0x7C0
+        self.load_sectors: int | None = None
+        self.info_table = False
+        self.in_gpt = False
+        self.system_type = 1
+        self.criteria = b""
+        self.section_id = b""
+        self.grub_info = False
 
 
-@dataclass(slots=True)
 class BootCatalog:
     """The El Torito boot catalog: its entries, and the file that shows it where it has a name."""
 
-    entries: list[BootEntry]
-    file: File
+    def __init__(self, entries: list[BootEntry], file: File) -> None:
+        self.entries = entries
+        self.file = file
 
 
-@dataclass(slots=True)
 class Settings:
     """What counts for the image as a whole: the last word of the recipe."""
 
-    iso_level: int = 3
-    rock_ridge: int = 1
-    joliet: int = 3
-    udf: bool = False
-    padding: int = PADDING_SECTORS
-    trans_tbl: bool = False
-    volume_set_size: int = 1
-    volume_sequence: int = 1
-    texts: dict[Namespace, dict[VolumeField, str]] = field(
-        default_factory=lambda: {namespace: {} for namespace in Namespace}
-    )
+    def __init__(self) -> None:
+        self.iso_level = 3
+        self.rock_ridge = 1
+        self.joliet = 3
+        self.udf = False
+        self.padding = PADDING_SECTORS
+        self.trans_tbl = False
+        self.volume_set_size = 1
+        self.volume_sequence = 1
+        self.texts: dict[Namespace, dict[VolumeField, str]] = {namespace: {} for namespace in Namespace}
 
 
-@dataclass(slots=True)
 class Tree:
     """A tree under construction, and then done.
 
@@ -87,19 +83,22 @@ class Tree:
         tables: the TRANS.TBL files, each with the directory that it is in and about.
         weights: what `-sort` gave, patterns of paths: heavier files lie nearer to the start.
         warnings: sentences about what the image cannot hold as the source has it.
+        folders: every host directory whose entries the image depends on.
     """
 
-    name: str
-    root: Directory
-    settings: Settings = field(default_factory=Settings)
-    time_ns: int = 0
-    boot: BootCatalog | None = None
-    system_area: Content | None = None
-    isohybrid_mbr: Content | None = None
-    grub_mbr: Content | None = None
-    tables: list[tuple[Directory, File]] = field(default_factory=list)
-    weights: list[tuple[re.Pattern[str], int]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    def __init__(self, name: str, root: Directory) -> None:
+        self.name = name
+        self.root = root
+        self.settings = Settings()
+        self.time_ns = 0
+        self.boot: BootCatalog | None = None
+        self.system_area: Content | None = None
+        self.isohybrid_mbr: Content | None = None
+        self.grub_mbr: Content | None = None
+        self.tables: list[tuple[Directory, File]] = []
+        self.weights: list[tuple[re.Pattern[str], int]] = []
+        self.warnings: list[str] = []
+        self.folders: set[str] = set()
 
     def walk(self, namespace: Namespace) -> Iterator[tuple[str, Node]]:
         """Every path but the root, with its node, in byte order of the names, a directory before what is in it."""

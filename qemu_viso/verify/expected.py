@@ -1,7 +1,7 @@
 """What a guest must see, worked out from the tree: names, attributes and contents as each namespace shows them.
 
-Nothing here reads the image back: names follow the rules of Linux's isofs and udf drivers, contents come from the
-sources themselves.
+Nothing here reads the image back: names follow the rules of Linux's isofs and udf drivers, or of another reader;
+contents come from the sources themselves.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from qemu_viso.errors import UsageError
 from qemu_viso.image import FileSlice, Generated, Joined, Literal, Patched
 from qemu_viso.layout.joliet import Joliet
 from qemu_viso.layout.primary import Primary
+from qemu_viso.layout.rock_ridge import recorded_names
 from qemu_viso.layout.udf_names import udf_names
 from qemu_viso.layout.volumes import fitted
 from qemu_viso.ondisk import udf
@@ -22,14 +23,13 @@ from qemu_viso.ondisk.susp import NM_HEAD, nm
 from qemu_viso.sources.host import HostFile
 from qemu_viso.tree.nodes import Directory, File
 from qemu_viso.tree.nodes import Namespace as TreeNamespace
-from qemu_viso.verify.udf_names import shown_name
-from qemu_viso.verify.udf_names import shown_target as shown_udf_target
+from qemu_viso.verify.udf_names import recorded_name, shown_name, shown_target
 from qemu_viso.viso.recipe import VolumeField
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from qemu_viso.guest.view import Kind, Namespace
+    from qemu_viso.guest.view import Kind, Namespace, ReaderName
     from qemu_viso.image import Content
     from qemu_viso.tree.nodes import Node
     from qemu_viso.tree.tree import Tree
@@ -40,6 +40,8 @@ LABEL_BYTES = 32
 UDF_LABEL_BYTES = 30
 """Bytes of characters in a field of 32, beside the compression id and the length."""
 LONGEST_ROCK_NAME = 253
+UNPRINTABLE: Mapping[ReaderName, Mapping[int, int]] = {"grub": str.maketrans("\t\n", "??")}
+"""What a reader cannot show of a name, and what it shows instead."""
 
 
 class Expected(NamedTuple):
@@ -72,17 +74,22 @@ def namespaces(tree: Tree) -> tuple[Namespace, ...]:
     return tuple(found)
 
 
+def missing_namespace(tree: Tree, namespace: Namespace) -> UsageError:
+    """Why nobody can see a namespace."""
+    return UsageError(
+        f"the image has no {namespace} namespace, so no guest can see it",
+        hint=f"it has {', '.join(namespaces(tree))}",
+    )
+
+
 def require(tree: Tree, namespace: Namespace) -> None:
     """Raise `UsageError` unless the image has the namespace."""
     if namespace not in namespaces(tree):
-        raise UsageError(
-            f"the image has no {namespace} namespace, so no guest can see it",
-            hint=f"it has {', '.join(namespaces(tree))}",
-        )
+        raise missing_namespace(tree, namespace)
 
 
-def expected_view(tree: Tree, namespace: Namespace) -> dict[str, Expected]:
-    """Every path, the root included, that Linux must show of a laid out tree.
+def expected_view(tree: Tree, namespace: Namespace, reader: ReaderName = "agent") -> dict[str, Expected]:
+    """Every path, the root included, that a reader must show of a laid out tree; Linux, if none is named.
 
     Raises:
         UsageError: the image has no such namespace.
@@ -92,29 +99,34 @@ def expected_view(tree: Tree, namespace: Namespace) -> dict[str, Expected]:
     stack: list[tuple[str, Directory]] = [("", tree.root)]
     while stack:
         path, directory = stack.pop()
-        for name, node in _names(tree, directory, namespace):
+        for name, node in _names(tree, directory, namespace, reader):
+            if reader in UNPRINTABLE:
+                name = name.translate(UNPRINTABLE[reader])
             view[f"{path}/{name}"] = _expected(tree, node, namespace)
             if isinstance(node, Directory):
                 stack.append((f"{path}/{name}", node))
     return view
 
 
-def _names(tree: Tree, directory: Directory, namespace: Namespace) -> Iterator[tuple[str, Node]]:
+def _names(tree: Tree, directory: Directory, namespace: Namespace, reader: ReaderName) -> Iterator[tuple[str, Node]]:
+    linux = reader == "agent"
     if namespace == "rock":
-        renamed = directory.rock_names or {}
+        renamed = recorded_names(directory)
         for name, node in directory.nodes(TreeNamespace.ISO).items():
-            yield rock_name(renamed.get(name, name)), node
+            name = renamed.get(name, name)
+            yield rock_name(name) if linux else name, node
     elif namespace == "plain":
         for identifier, _, node in Primary(tree.settings, tree.time_ns).entries(directory):
             yield plain_name(identifier.decode()), node
     elif namespace == "joliet":
         for encoded, _, node in Joliet().entries(directory):
+            name = encoded.decode("utf-16-be")
             # get_joliet_filename drops dots at the end.
-            yield encoded.decode("utf-16-be").rstrip("."), node
+            yield name.rstrip(".") if linux else name, node
     else:
         nodes = directory.nodes(TreeNamespace.UDF)
         for identifier, node in zip(udf_names(list(nodes)), nodes.values(), strict=True):
-            yield shown_name(identifier), node
+            yield shown_name(identifier) if linux else recorded_name(identifier), node
 
 
 def rock_name(name: str) -> str:
@@ -146,14 +158,8 @@ def _expected(tree: Tree, node: Node, namespace: Namespace) -> Expected:
     if namespace == "plain":  # a link's record without its Rock Ridge part is that of an empty file
         return Expected("file", 0, mode, uid, gid, None, mtime, Literal(b"", "link"))
     if namespace == "udf":  # udf_read_inode shows links with all permissions, whatever is on the medium
-        return Expected("symlink", None, 0o777, uid, gid, shown_udf_target(node.target), mtime, None, fraction)
-    return Expected("symlink", None, mode, uid, gid, shown_target(node.target), mtime, None, fraction)
-
-
-def shown_target(target: str) -> str:
-    """A link's target as it comes out of the components that RRIP 4.1.3 stores: single slashes, none at the end."""
-    parts = [part for part in target.split("/") if part]
-    return ("/" if target.startswith("/") else "") + "/".join(parts)
+        return Expected("symlink", None, 0o777, uid, gid, shown_target(node.target), mtime, None, fraction)
+    return Expected("symlink", None, mode, uid, gid, node.target, mtime, None, fraction)
 
 
 def expected_label(tree: Tree, namespace: Namespace) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from qemu_viso.guest.view import Namespace
     from qemu_viso.verify.diff import Difference
 
+NEWLINE = "\n"
 SHOWN = 50
 """Differences that a text report spells out; the JSON report has all of them."""
+
+
+Outcome = Literal["passed", "different", "failed", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,13 @@ class Report:
         namespace: how the guest mounted it.
         expected: how many entries the recipe promises, the root included.
         differences: all that is not as promised.
-        seconds: from the start of the machine to the end of the comparison.
+        seconds: from the start of the machine, or from the end of its work before, to the end of the comparison.
+        kernel: the guest's architecture and kernel release, as it told them; empty if it did not.
+        sampled: how many files were too large to be read as a whole; of these, pieces were compared.
+        reason: why there is no verdict: what the guest failed of, or why it was not asked.
+        status: the exit status that fits the reason.
+        skipped: whether it was not asked at all.
+        folder: where what is known of the failure was kept; empty if nothing was.
     """
 
     recipe: str
@@ -34,6 +44,19 @@ class Report:
     expected: int
     differences: tuple[Difference, ...]
     seconds: float
+    kernel: str = ""
+    sampled: int = 0
+    reason: str = ""
+    status: int = 0
+    skipped: bool = False
+    folder: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """One word."""
+        if self.reason:
+            return "skipped" if self.skipped else "failed"
+        return "different" if self.differences else "passed"
 
     @property
     def as_expected(self) -> int:
@@ -42,17 +65,24 @@ class Report:
         wrong.discard("")
         return self.expected - len(wrong)
 
-    def summary(self) -> str:
-        """One line."""
-        text = (
-            f"{self.guest} · {self.bus} · {self.namespace}: {self.as_expected} of {self.expected} entries as expected"
-        )
+    @property
+    def result(self) -> str:
+        """What came of it, in words, in one line."""
+        if self.reason:
+            return f"{self.outcome}: {printable(self.reason.partition(NEWLINE)[0])}"
+        text = f"{self.as_expected} of {self.expected} entries as expected"
         extra = sum(difference.expected == "absent" for difference in self.differences)
         if extra:
             text += f", {extra} too many"
         if any(not difference.path for difference in self.differences):
             text += ", wrong label"
-        return f"{text} ({self.seconds:.1f} s)"
+        if self.sampled:
+            text += f", {self.sampled} of them in samples"
+        return text
+
+    def summary(self) -> str:
+        """One line."""
+        return f"{self.guest} · {self.bus} · {self.namespace}: {self.result} ({self.seconds:.1f} s)"
 
     def table(self) -> str:
         """The differences, a line each, in columns."""
@@ -69,6 +99,8 @@ class Report:
         lines = [
             "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3])) for row in rows
         ]
+        for at in range(len(rows) - 1, 0, -1):
+            lines[at + 1 : at + 1] = [f"    {printable(line)}" for line in self.differences[at - 1].where()]
         if len(self.differences) > SHOWN:
             lines.append(f"… and {len(self.differences) - SHOWN} more")
         return "\n".join(lines)
@@ -83,15 +115,12 @@ class Report:
             "expected": self.expected,
             "as_expected": self.as_expected,
             "seconds": round(self.seconds, 3),
-            "differences": [
-                {
-                    "path": difference.path,
-                    "field": difference.field,
-                    "expected": difference.expected,
-                    "seen": difference.seen,
-                }
-                for difference in self.differences
-            ],
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "kernel": self.kernel,
+            "sampled": self.sampled,
+            "folder": self.folder,
+            "differences": [difference.to_json() for difference in self.differences],
         }
 
 

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from qemu_viso.guest.run import view
+from qemu_viso.guest.agent import CONTENT_LIMIT
+from qemu_viso.guest.run import booted
 from qemu_viso.nbd import Server, listen_unix
 from qemu_viso.nbd.uri import UnixAddress
 from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.devices import BUSES, NbdMedium
+from qemu_viso.verify.contents import Sums, first_wrong_byte, sampled
 from qemu_viso.verify.diff import compare
-from qemu_viso.verify.expected import require
-from qemu_viso.verify.report import Report
+from qemu_viso.verify.expected import expected_view, require
+from qemu_viso.verify.place import Extent, find_extent, place_of
+from qemu_viso.verify.report import SHOWN, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.guest.view import Namespace
+    from qemu_viso.guest.run import Session
+    from qemu_viso.guest.view import GuestView, Namespace
     from qemu_viso.opening import Opened
+    from qemu_viso.verify.contents import ReadGuest
+    from qemu_viso.verify.diff import Difference
+    from qemu_viso.verify.expected import Expected
 
 TIMEOUT_SECONDS = 120.0
+DATA_RATE = 20_000_000
+"""Bytes a second that even a slow guest reads: what a recipe's time is stretched by."""
+ENTRY_RATE = 500
+"""Names a second, likewise."""
+NARROWED = 4
+"""Files of wrong content in which the first wrong byte is looked for."""
+
+
+def allowance(opened: Opened, namespaces: int, seconds: float) -> float:
+    """How long a guest may look at a recipe: some seconds, and what its names and data take even a slow guest."""
+    regions = opened.image.regions
+    data = sum(each.size for each in regions.contents if each is not None and each.size < CONTENT_LIMIT)
+    return seconds + namespaces * (data / DATA_RATE + len(regions) / ENTRY_RATE)
 
 
 async def verify(
@@ -41,7 +63,7 @@ async def verify(
         build: the guest.
         bus: a key of `BUSES`.
         namespaces: how the guest mounts the medium, one after the other.
-        seconds: how long all of it may take.
+        seconds: how long all of it may take, beside the time that many names and much data take.
         accelerator: what executes the guest's instructions.
         from_medium: the guest's kernel is on the medium, and the machine's firmware starts it from there.
 
@@ -52,26 +74,118 @@ async def verify(
     """
     for namespace in namespaces:
         require(opened.tree, namespace)
-    started = time.monotonic()
+    deadline = Deadline.after(allowance(opened, len(namespaces), seconds))
     listener = listen_unix()
     assert isinstance(listener.address, UnixAddress)
     medium = NbdMedium(listener.address.path)
     with Server({opened.image.name: opened.image}, listener):
-        views = await view(
-            build,
-            BUSES[bus],
-            medium,
-            namespaces,
-            Deadline.after(seconds),
-            accelerator=accelerator,
-            from_medium=from_medium,
-        )
+        started = time.monotonic()
+        async with booted(
+            build, BUSES[bus], medium, deadline, namespaces, accelerator=accelerator, from_medium=from_medium
+        ) as session:
+            look = Looking(session, opened, build.definition.name, bus, Sums())
+            reports = []
+            for namespace in namespaces:
+                reports.append(await look.report(namespace, deadline, started))
+                started = time.monotonic()
+            await session.quit(deadline)
     if opened.image.stale is not None:
         raise opened.image.stale
-    reports = []
-    for seen in views:
-        expected, differences = compare(opened.tree, seen)
-        took = time.monotonic() - started
-        name = build.definition.name
-        reports.append(Report(opened.recipe.path, name, bus, seen.namespace, expected, tuple(differences), took))
     return reports
+
+
+class Looking:
+    """One recipe under the eyes of one guest.
+
+    Args:
+        session: the guest, with the recipe's medium in its drive.
+        opened: the recipe.
+        guest: the guest's name.
+        bus: of the medium.
+        sums: hashes that are known already.
+    """
+
+    def __init__(self, session: Session, opened: Opened, guest: str, bus: str, sums: Sums) -> None:
+        self._session = session
+        self._opened = opened
+        self._guest = guest
+        self._bus = bus
+        self._sums = sums
+
+    async def report(self, namespace: Namespace, deadline: Deadline, started: float) -> Report:
+        """Let the guest look in one namespace, and compare.
+
+        Args:
+            namespace: how it mounts the medium.
+            deadline: when it is too late.
+            started: since when the time counts, as `time.monotonic()` told it.
+
+        Raises:
+            GuestError: QEMU or the guest failed.
+            StaleSourceError: a source changed meanwhile.
+        """
+        view = await self._session.view(namespace, deadline)
+        # Other guests' machines are attended to while this takes its time.
+        expected = await asyncio.to_thread(expected_view, self._opened.tree, namespace, view.reader)
+        pieces = await self._sample(view, expected, deadline)
+        count, differences = await asyncio.to_thread(compare, self._opened.tree, view, self._sums, pieces, expected)
+        wrong = await self._wrong_bytes(differences, expected, view, pieces, deadline)
+        placed = [_placed(each, self._opened, namespace, wrong.get(each.path)) for each in differences[:SHOWN]]
+        return Report(
+            self._opened.recipe.path,
+            self._guest,
+            self._bus,
+            namespace,
+            count,
+            (*placed, *differences[SHOWN:]),
+            time.monotonic() - started,
+            kernel=self._session.description,
+            sampled=len(pieces),
+        )
+
+    def _reader(self, namespace: Namespace, path: str, deadline: Deadline) -> ReadGuest:
+        async def read(offset: int, length: int) -> bytes:
+            return await self._session.read(namespace, path, offset, length, deadline)
+
+        return read
+
+    async def _sample(
+        self, view: GuestView, expected: Mapping[str, Expected], deadline: Deadline
+    ) -> dict[str, int | None]:
+        """The files that did not come as a whole, and where the guest reads them wrong."""
+        found: dict[str, int | None] = {}
+        for path, entry in view.entries.items():
+            if entry.kind == "file" and entry.sha256 is None and path in expected:
+                content = expected[path].content
+                if content is not None and content.size == entry.size:
+                    found[path] = await sampled(content, self._reader(view.namespace, path, deadline))
+        return found
+
+    async def _wrong_bytes(
+        self,
+        differences: Sequence[Difference],
+        expected: Mapping[str, Expected],
+        view: GuestView,
+        pieces: Mapping[str, int | None],
+        deadline: Deadline,
+    ) -> dict[str, int | None]:
+        """The first wrong byte of the first few files that have one."""
+        found = dict(pieces)
+        paths = [each.path for each in differences if each.field == "content" and each.path not in pieces]
+        for path in paths[:NARROWED]:
+            content = expected[path].content
+            assert content is not None, "only contents are compared as such"
+            found[path] = await first_wrong_byte(content, self._reader(view.namespace, path, deadline))
+        return found
+
+
+def _placed(difference: Difference, opened: Opened, namespace: Namespace, wrong: int | None) -> Difference:
+    """A difference with the bytes from which the guest read it."""
+    extent = find_extent(opened, namespace, difference.path, difference.field)
+    if extent is None:
+        return difference
+    if difference.field != "content":
+        wrong = None
+    if wrong is not None:
+        extent = Extent(extent.start + wrong, 1)
+    return dataclasses.replace(difference, place=place_of(opened.image, extent), wrong_byte=wrong)

@@ -19,10 +19,14 @@ EXTENSION_CHARACTERS = 5
 """A dot among the last characters of a name begins its extension; they are one more than the extension may have."""
 
 
+def recorded_name(identifier: bytes) -> str:
+    """A name of compressed Unicode (UDF 2.1.1) as it is recorded, which is how most readers show it."""
+    return identifier[1:].decode("latin-1" if identifier[0] == 8 else "utf-16-be")
+
+
 def shown_name(identifier: bytes) -> str:
-    """What a recorded name (compressed Unicode) looks like to programs in the guest."""
-    body = identifier[1:]
-    name = body.decode("latin-1" if identifier[0] == 8 else "utf-16-be")
+    """What a recorded name looks like to programs in a Linux guest."""
+    body, name = identifier[1:], recorded_name(identifier)
     cleaned = _cleaned(name)
     base, extension = _split(cleaned)
     if cleaned == name and len(name.encode()) <= SHOWN_BYTES and base not in (".", ".."):

@@ -121,8 +121,7 @@ class BlockDevice:
         try:
             read_into(self._image, sector * SECTOR, length, buffers)
         except StaleSourceError as error:
-            # The image remembers the error: without its traceback, whose frames hold the guest's memory.
-            self._image.mark_stale(error.with_traceback(None))
+            self._image.mark_stale(error)
             self._tell(error.message)
         except (QemuVisoError, OSError) as error:
             self._tell(f"sectors from {sector} on cannot be read: {error}")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from qemu_viso.image import Image
-    from qemu_viso.vhost_user.listener import Listener
+    from qemu_viso.sockets import UnixListener
     from qemu_viso.vhost_user.messages import Inflight, Message
     from qemu_viso.vhost_user.session import Action
 
@@ -67,7 +67,7 @@ class Device:
         ConfigurationError: the host is big-endian, and cannot share rings with guests that are not.
     """
 
-    def __init__(self, image: Image, listener: Listener) -> None:
+    def __init__(self, image: Image, listener: UnixListener) -> None:
         if sys.byteorder != "little":
             raise ConfigurationError(
                 "a vhost-user-blk device needs a little-endian host", hint="serve the image over NBD instead"

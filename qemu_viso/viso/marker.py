@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from uuid import UUID
 
 from qemu_viso.errors import Place, RecipeError
+from qemu_viso.frozen import Frozen
 from qemu_viso.viso.recipe import Quoting
 from qemu_viso.viso.source import shown
 
@@ -19,12 +18,11 @@ _VALUE = re.compile(rb"[^ \t\n\v\f\r:=\0]*+(?:[:=]|[ \t\n\v\f\r]*+)([^ \t\n\v\f\
 _UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What the beginning of a recipe says."""
+class Head(Frozen):
+    """What the beginning of a recipe says; the UUID is text, in which an open of a recipe has no interest."""
 
     quoting: Quoting
-    uuid: UUID
+    uuid_text: str
 
 
 def parse_head(data: bytes, file: str) -> Head:
@@ -52,7 +50,7 @@ def parse_head(data: bytes, file: str) -> Head:
             place=_place(data, value.start(1), file),
             hint="for instance {a3bd2c1e-0f5d-4c6b-9a43-2b1d5e6f7a80}, without quotes, in braces or without",
         )
-    return Head(Quoting.MS_CRT if data.startswith(_MS, start) else Quoting.BOURNE, UUID(text.decode()))
+    return Head(Quoting.MS_CRT if data.startswith(_MS, start) else Quoting.BOURNE, text.decode())
 
 
 def _place(data: bytes, offset: int, file: str) -> Place:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from difflib import get_close_matches
 
+from qemu_viso.frozen import Frozen
 from qemu_viso.viso import known
 from qemu_viso.viso.options import BY_SPELLING, Option
 from qemu_viso.viso.specs import BadValueError
@@ -16,8 +15,7 @@ _LONG = [spelling for spelling in BY_SPELLING if len(spelling) > 2]
 _FILE_HINT = "a file whose name begins with a dash is written ./-name, or after the word --"
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Frozen):
     """An option in a word; `value` is None where the word holds none."""
 
     option: Option
@@ -52,7 +50,7 @@ def mistaken_for(word: str) -> str | None:
     """The long option that a word such as `-pads` nearly is, though it reads as a letter with a value."""
     if not _LOOKS_LONG.fullmatch(word):
         return None
-    return next(iter(get_close_matches(word, _LONG, 1, 0.85)), None)
+    return next(iter(_nearest(word, 0.85)), None)
 
 
 def _letters(word: str) -> list[Match] | None:
@@ -86,5 +84,12 @@ def _refuse_known(name: str) -> None:
 
 
 def _unknown(name: str) -> list[Match]:
-    near = get_close_matches(name[:48], _LONG, 1, 0.65) if len(name) <= 48 else []
+    near = _nearest(name, 0.65) if len(name) <= 48 else []
     raise BadValueError("is not an option", f"did you mean {near[0]}?" if near else _FILE_HINT)
+
+
+def _nearest(name: str, similarity: float) -> list[str]:
+    """The long option that is most like a name, if one is."""
+    from difflib import get_close_matches
+
+    return get_close_matches(name, _LONG, 1, similarity)

@@ -6,11 +6,11 @@ Reading, suggestions, the documentation and the portability check all come from 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeVar
 
 from qemu_viso.errors import Place
+from qemu_viso.frozen import Frozen
 from qemu_viso.viso import recipe as r
 from qemu_viso.viso import values as v
 from qemu_viso.viso.names import DEFAULT_NAMES
@@ -32,8 +32,7 @@ class Version(IntEnum):
         return {61: "6.1", 70: "7.0"}.get(self.value, "trunk")
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Frozen):
     """One option.
 
     Attributes:

@@ -73,7 +73,15 @@ def parse_recipe(data: bytes, path: str, load: Load) -> Recipe:
     parser = _Parser(posixpath.dirname(path), load)
     with _collector_at_rest():
         parser.text(source, head.quoting, depth=0)
-    return Recipe(path, head.uuid, head.quoting, tuple(parser.steps), tuple(parser.warnings), tuple(parser.remarks))
+    return Recipe(
+        path,
+        head.uuid_text,
+        head.quoting,
+        tuple(parser.steps),
+        tuple(parser.warnings),
+        tuple(parser.remarks),
+        parser.response_files,
+    )
 
 
 def too_large(path: str, size: int) -> RecipeError:
@@ -252,6 +260,11 @@ class _Parser:
         self._pushed -= 1
 
     # --- response files --------------------------------------------------------------------------------------------
+
+    @property
+    def response_files(self) -> tuple[str, ...]:
+        """The response files that were read, as the text names them."""
+        return tuple(self._sources)
 
     def _response(self, word: str, place: Place, depth: int) -> None:
         name = word[1:]

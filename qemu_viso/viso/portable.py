@@ -7,10 +7,10 @@ the text says: whether a source is a link, or two directories share a name, only
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 
 from qemu_viso.errors import Place
+from qemu_viso.frozen import Frozen
 from qemu_viso.viso import recipe as r
 from qemu_viso.viso.options import BY_SPELLING, GROUPS, REMARKABLE, Option, Version
 from qemu_viso.viso.quirks import Quirk
@@ -18,6 +18,11 @@ from qemu_viso.viso.quirks import Quirk
 Find = Callable[[r.Recipe], Iterable[Place]]
 
 JOLIET_LONGEST = 110
+# Of a longer name, together with an identifier of full length, the entries have no room in the directory record.
+ROCK_LONGEST = 100
+# What Joliet does not allow, beside control characters.
+ILLEGAL = "*:;?\\"
+_ILLEGAL = frozenset(ILLEGAL)
 _PUSHES = 4
 # A Joliet text of more than this many UTF-16 units is blank there.
 _TEXT_LONGEST = 255
@@ -30,8 +35,7 @@ _REFUSED = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Frozen):
     """One step or word that a VirtualBox takes otherwise.
 
     Attributes:
@@ -48,8 +52,7 @@ class Finding:
         return f"{self.place}: {self.what}: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Frozen):
     """One line of the table.
 
     Attributes:
@@ -246,26 +249,38 @@ def _units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-def _named_where(name: r.Name, is_meant: Callable[[str], bool]) -> Find:
-    """The file specs that give such a last name in a namespace."""
+def _named_where(
+    name: r.Name, is_meant: Callable[[str], bool], is_on: Callable[[r.Step, bool], bool] = lambda _, on: on
+) -> Find:
+    """The file specs that name such a file or directory in a namespace, as long as that is on."""
 
     def find(recipe: r.Recipe) -> Iterator[Place]:
         positions: tuple[int, ...] = (0,)
+        on = True
         for step in recipe.steps:
+            on = is_on(step, on)
             if isinstance(step, r.SetNames):
                 positions = tuple(at for at, names in enumerate(step.specifiers) if name in names)
             elif isinstance(step, r.SetNamesFromImport):
                 positions = (0,)
-            elif isinstance(step, (r.AddSource, r.BootAddImage)) and any(
-                is_meant(_last(step.names[at])) for at in positions
+            elif (
+                on
+                and isinstance(step, (r.AddSource, r.BootAddImage))
+                and any(is_meant(part) for at in positions for part in (step.names[at] or "").split("/"))
             ):
                 yield step.place
 
     return find
 
 
-def _last(path: str | None) -> str:
-    return "" if path is None else path.rstrip("/").rpartition("/")[2]
+def _joliet_is_on(step: r.Step, on: bool) -> bool:
+    return step.level > 0 if isinstance(step, r.SetJoliet) else on
+
+
+def _rock_ridge_is_on(step: r.Step, on: bool) -> bool:
+    if isinstance(step, r.SetRockRidge):
+        return step.level > 0
+    return on or (isinstance(step, r.ForceMode) and step.mode is not None)
 
 
 _STEPS = (
@@ -305,6 +320,22 @@ _STEPS = (
     Rule(
         f"a Joliet name of more than {JOLIET_LONGEST} characters",
         _everywhere("the whole image is refused"),
-        _named_where(r.Name.JOLIET, lambda name: len(name) * 2 > JOLIET_LONGEST and _units(name) > JOLIET_LONGEST),
+        _named_where(
+            r.Name.JOLIET, lambda name: len(name) * 2 > JOLIET_LONGEST and _units(name) > JOLIET_LONGEST, _joliet_is_on
+        ),
+    ),
+    Rule(
+        f"a Joliet name with one of {' '.join(ILLEGAL)}",
+        _everywhere("it is written as it is, though Joliet does not allow it; here an underscore takes its place"),
+        _named_where(r.Name.JOLIET, lambda name: not _ILLEGAL.isdisjoint(name), _joliet_is_on),
+    ),
+    Rule(
+        f"a Rock Ridge name of more than {ROCK_LONGEST} bytes",
+        _everywhere("beside a long identifier it has no room in the directory record, and is then written wrongly"),
+        _named_where(
+            r.Name.ISO,
+            lambda name: len(name) * 4 > ROCK_LONGEST and len(name.encode()) > ROCK_LONGEST,
+            _rock_ridge_is_on,
+        ),
     ),
 )

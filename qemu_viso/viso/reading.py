@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import AccessError, InputOutputError, MissingInputError
+from qemu_viso.frozen import Frozen
 from qemu_viso.viso.marker import parse_head
 from qemu_viso.viso.parse import RECIPE_LIMIT, RESPONSE_LIMIT, Load, parse_recipe, too_large
 from qemu_viso.viso.source import shown
@@ -20,21 +20,27 @@ if TYPE_CHECKING:
 PROBED = 1023
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(Frozen):
     """What the first 1,023 bytes of a recipe say.
 
     Attributes:
         path: the file.
-        uuid: the image's UUID.
+        uuid_text: the image's UUID as the recipe writes it, without braces.
         quoting: how the text is split.
         size: of the recipe itself, in bytes.
     """
 
     path: str
-    uuid: UUID
+    uuid_text: str
     quoting: Quoting
     size: int
+
+    @property
+    def uuid(self) -> UUID:
+        """The image's UUID."""
+        from uuid import UUID
+
+        return UUID(self.uuid_text)
 
 
 def probe(path: str) -> Probe:
@@ -48,7 +54,7 @@ def probe(path: str) -> Probe:
     head = parse_head(data, path)
     if size > RECIPE_LIMIT:
         raise too_large(path, size)
-    return Probe(path, head.uuid, head.quoting, size)
+    return Probe(path, head.uuid_text, head.quoting, size)
 
 
 def read_recipe(path: str, load: Load | None = None) -> Recipe:

@@ -7,9 +7,10 @@ is kept, because it says "a directory".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
+
+from qemu_viso.frozen import Frozen
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -63,8 +64,7 @@ class VolumeField(StrEnum):
     BIBLIOGRAPHIC_FILE = "bibliographic-file"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Frozen):
     """One instruction, and the place of the word that gave it."""
 
     place: Place
@@ -73,7 +73,6 @@ class Step:
 # --- what is in the image ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class AddSource(Step):
     """`[name=[name=...]]source`: put a host file or directory into the image.
 
@@ -85,7 +84,6 @@ class AddSource(Step):
     source: str
 
 
-@dataclass(frozen=True, slots=True)
 class Remove(Step):
     """`name=:remove:` and `name=:must-remove:`: take a name, with all below it, out of every namespace."""
 
@@ -93,7 +91,6 @@ class Remove(Step):
     must_exist: bool
 
 
-@dataclass(frozen=True, slots=True)
 class Rename(Step):
     """`--rename FROM TO`; both have one entry for each specifier, blank in the same positions."""
 
@@ -101,19 +98,16 @@ class Rename(Step):
     to_names: tuple[str | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class SetNames(Step):
     """`--name-setup`: what each name of a file spec means; one set for each specifier."""
 
     specifiers: tuple[frozenset[Name], ...]
 
 
-@dataclass(frozen=True, slots=True)
 class SetNamesFromImport(Step):
     """`--name-setup-from-import`: one name for all namespaces that hold something by now."""
 
 
-@dataclass(frozen=True, slots=True)
 class ImportIso(Step):
     """`--import-iso FILE`: copy the tree and the identifiers of an image, and with `el_torito` its boot set-up."""
 
@@ -121,7 +115,6 @@ class ImportIso(Step):
     el_torito: bool
 
 
-@dataclass(frozen=True, slots=True)
 class PushIso(Step):
     """`--push-iso FILE`: sources come out of this image until `PopIso`; `joliet`, `rock`: may these be used."""
 
@@ -130,19 +123,16 @@ class PushIso(Step):
     rock: bool
 
 
-@dataclass(frozen=True, slots=True)
 class PopIso(Step):
     """`--pop`: undo the last push."""
 
 
-@dataclass(frozen=True, slots=True)
 class Exclude(Step):
     """`-m GLOB`, `-x GLOB`: directories found on the way do not yield what matches (file name or whole path)."""
 
     pattern: str
 
 
-@dataclass(frozen=True, slots=True)
 class Hide(Step):
     """`-hide GLOB`, `-hide-joliet GLOB`: what matches has no name in this namespace, though its data stays."""
 
@@ -150,19 +140,16 @@ class Hide(Step):
     name: Name
 
 
-@dataclass(frozen=True, slots=True)
 class Sort(Step):
     """`-sort FILE`: a file of lines `path weight`; heavier files lie nearer to the start of the image."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
 class FollowLinks(Step):
     """`-f`: symbolic links found in directories stand for what they point to."""
 
 
-@dataclass(frozen=True, slots=True)
 class IgnoreLinks(Step):
     """`--ignore-symlinks` / `--no-ignore-symlinks`: leave symbolic links found in directories out of the image."""
 
@@ -172,52 +159,44 @@ class IgnoreLinks(Step):
 # --- the image as a whole ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class SetIsoLevel(Step):
     """`--iso-level N`: 1 to 3 (ECMA-119 clause 10)."""
 
     level: int
 
 
-@dataclass(frozen=True, slots=True)
 class LongNames(Step):
     """`-l`: identifiers of up to 31 characters; a level of 2 or more becomes 2."""
 
 
-@dataclass(frozen=True, slots=True)
 class SetRockRidge(Step):
     """Rock Ridge: 0 none, 1 limited (no ER entry), 2 full."""
 
     level: int
 
 
-@dataclass(frozen=True, slots=True)
 class SetJoliet(Step):
     """Joliet UCS-2 level: 0 none, 1 to 3."""
 
     level: int
 
 
-@dataclass(frozen=True, slots=True)
 class SetUdf(Step):
     """`--udf`, `--no-udf`: a UDF 1.02 bridge beside ISO 9660."""
 
     on: bool
 
 
-@dataclass(frozen=True, slots=True)
 class SetPadding(Step):
     """`--pad`, `--no-pad`: zero sectors (2,048 bytes each) at the end of the image."""
 
     sectors: int
 
 
-@dataclass(frozen=True, slots=True)
 class WriteTransTbl(Step):
     """`-T`: a TRANS.TBL file in each directory of the primary tree."""
 
 
-@dataclass(frozen=True, slots=True)
 class SetText(Step):
     """A text field of the volume descriptors in the active namespaces; an empty value means "not given"."""
 
@@ -225,7 +204,6 @@ class SetText(Step):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
 class SetVolumeSet(Step):
     """`-volset-size N`, `-volset-seqno N`: None leaves the other value alone."""
 
@@ -243,14 +221,12 @@ class Kind(Enum):
     DIRECTORY = "directory"
 
 
-@dataclass(frozen=True, slots=True)
 class SetAttributeStyle(Step):
     """Strict: attributes as on the host. Rational: readable by all, writable by none, owned by 0 (section I1)."""
 
     strict: bool
 
 
-@dataclass(frozen=True, slots=True)
 class ForceMode(Step):
     """`--file-mode`, `--dir-mode`: permission bits of all that is added from here on; None stops it.
 
@@ -261,14 +237,12 @@ class ForceMode(Step):
     mode: int | None
 
 
-@dataclass(frozen=True, slots=True)
 class SetNewDirectoryMode(Step):
     """`--new-dir-mode`: permission bits of directories that the recipe only implies."""
 
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
 class ForceOwner(Step):
     """`-uid N`, `-gid N`: owner or group of all that is added from here on; None leaves the other alone."""
 
@@ -276,8 +250,7 @@ class ForceOwner(Step):
     gid: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ModeClause:
+class ModeClause(Frozen):
     """One clause of a mode; `apply` says what it does.
 
     An octal mode is `keep=0`. A symbolic mode, as chmod(1) reads it, is one clause for each operation.
@@ -311,7 +284,6 @@ class ModeClause:
         return new & 0o7777
 
 
-@dataclass(frozen=True, slots=True)
 class ChangeMode(Step):
     """`--chmod MODE:/path`: clauses are applied from left to right."""
 
@@ -319,7 +291,6 @@ class ChangeMode(Step):
     path: str
 
 
-@dataclass(frozen=True, slots=True)
 class ChangeOwner(Step):
     """`--chown ID:/path` and `--chgrp ID:/path`: None leaves the other value alone."""
 
@@ -331,14 +302,12 @@ class ChangeOwner(Step):
 # --- boot ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class BootImage(Step):
     """`-b PATH`: the boot image of the current entry, a path in the image; looked up again at the end if absent."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
 class BootAddImage(Step):
     """`--eltorito-add-image SPEC`: add a file and make it the current entry's boot image; names as in `AddSource`."""
 
@@ -346,7 +315,6 @@ class BootAddImage(Step):
     source: str
 
 
-@dataclass(frozen=True, slots=True)
 class BootEfiImage(Step):
     """`-e PATH`, `-efi-boot PATH`, `--efi-boot PATH`: an entry for EFI, no emulation.
 
@@ -357,77 +325,65 @@ class BootEfiImage(Step):
     new_entry: bool
 
 
-@dataclass(frozen=True, slots=True)
 class BootNewEntry(Step):
     """`-eltorito-alt-boot`, `--eltorito-new-entry`: what follows describes another entry."""
 
 
-@dataclass(frozen=True, slots=True)
 class BootPlatform(Step):
     """`--eltorito-platform-id ID`: 0 x86, 1 PowerPC, 2 Mac, 0xEF EFI, or any other byte."""
 
     platform: int
 
 
-@dataclass(frozen=True, slots=True)
 class BootMedia(Step):
     """The emulation of the current entry."""
 
     media: Media
 
 
-@dataclass(frozen=True, slots=True)
 class BootNotBootable(Step):
     """`-no-boot`: the current entry is marked as not bootable."""
 
 
-@dataclass(frozen=True, slots=True)
 class BootLoadSegment(Step):
     """`-boot-load-seg N`: real-mode segment at which the current entry is loaded."""
 
     segment: int
 
 
-@dataclass(frozen=True, slots=True)
 class BootLoadSize(Step):
     """`-boot-load-size N`: 512-byte sectors that the firmware loads."""
 
     sectors: int
 
 
-@dataclass(frozen=True, slots=True)
 class BootInfoTable(Step):
     """`-boot-info-table`: patch the 56-byte table into the current entry's image as it is read."""
 
 
-@dataclass(frozen=True, slots=True)
 class BootCatalog(Step):
     """`-c NAME`: give the boot catalog a name; without it the catalog is in the image but in no directory."""
 
     names: tuple[str | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class SystemArea(Step):
     """`-G FILE`: the first 32 KiB of a host file are the image's system area (ECMA-119 6.2.1)."""
 
     source: str
 
 
-@dataclass(frozen=True, slots=True)
 class IsohybridMbr(Step):
     """`-isohybrid-mbr FILE`: MBR boot code, so that the image boots as a disk too."""
 
     source: str
 
 
-@dataclass(frozen=True, slots=True)
 class IsohybridGpt(Step):
     """`-isohybrid-gpt-basdat`: announce the current entry's image in a GPT, as a basic data partition."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+class Remark(Frozen):
     """Something in the text that its steps no longer tell, kept for those who ask about VirtualBox.
 
     Attributes:
@@ -439,22 +395,30 @@ class Remark:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Frozen):
     """A whole recipe.
 
     Attributes:
         path: the file that it was read from; what relative sources are relative to is its directory.
-        uuid: the image's UUID, as the marker gives it.
+        uuid_text: the image's UUID as the marker gives it, without braces.
         quoting: how the text was split.
         steps: the program.
         warnings: sentences, each with its place, about what was accepted though it may not be meant.
         remarks: spellings that not every VirtualBox reads alike, in the order of the text.
+        response_files: the response files that were read, as the text names them.
     """
 
     path: str
-    uuid: UUID
+    uuid_text: str
     quoting: Quoting
     steps: tuple[Step, ...]
     warnings: tuple[str, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    response_files: tuple[str, ...] = ()
+
+    @property
+    def uuid(self) -> UUID:
+        """The image's UUID."""
+        from uuid import UUID
+
+        return UUID(self.uuid_text)

@@ -6,18 +6,17 @@ Setup looks for a name at the root of every removable medium.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import UsageError
+from qemu_viso.frozen import Frozen
 from qemu_viso.viso.source import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class SeedFile:
+class SeedFile(Frozen):
     """A file that is looked for.
 
     Attributes:
@@ -31,8 +30,7 @@ class SeedFile:
     required: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Seed:
+class Seed(Frozen):
     """A medium that some program looks for.
 
     Attributes:

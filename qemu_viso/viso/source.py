@@ -63,17 +63,17 @@ class Spot(Place):
         _set_source(self, source)
         _set_offset(self, offset)
 
-    @property
+    @property  # type: ignore[misc]
     def file(self) -> str:
         """The file's name."""
         return self._source.file
 
-    @property
+    @property  # type: ignore[misc]
     def line(self) -> int:
         """The line, from 1."""
         return self._source.line_and_column(self._offset)[0]
 
-    @property
+    @property  # type: ignore[misc]
     def column(self) -> int:
         """The column in characters, from 1."""
         return self._source.line_and_column(self._offset)[1]

@@ -6,9 +6,9 @@ A reader takes the value's text and the number of names that a file spec has at 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from qemu_viso.frozen import Frozen
 from qemu_viso.viso import modes, specs
 from qemu_viso.viso.names import parse_name_setup
 from qemu_viso.viso.specs import BadValueError
@@ -25,8 +25,7 @@ _OCTAL = re.compile(r"[0-7]{1,40}")
 _PLATFORMS = {"x86": 0, "PPC": 1, "Mac": 2, "efi": 0xEF}
 
 
-@dataclass(frozen=True, slots=True)
-class Value(Generic[T]):
+class Value(Frozen, Generic[T]):
     """A kind of value: the name that help texts give it, and its reader."""
 
     metavar: str

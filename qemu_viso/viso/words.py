@@ -9,7 +9,6 @@ back.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import RecipeError
@@ -53,7 +52,6 @@ _BARE_BACKSLASH = re.compile(r'(?:[^\\]++|\\["\\`$\n])*+\\')
 _MS_PIECES = re.compile(rf'([^"\\]++)|({_RUNS})|("")|(")')
 
 
-@dataclass(slots=True)
 class Oddities:
     """What was met on the way that somebody may want to know; all are offsets of words.
 
@@ -63,9 +61,10 @@ class Oddities:
         comments: comment lines.
     """
 
-    unclosed: int | None = None
-    backslashes: list[int] = field(default_factory=list)
-    comments: list[int] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.unclosed: int | None = None
+        self.backslashes: list[int] = []
+        self.comments: list[int] = []
 
 
 def split(

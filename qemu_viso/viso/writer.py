@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeVar
 
 from qemu_viso.errors import RecipeError
+from qemu_viso.frozen import field_names
 from qemu_viso.viso import recipe as r
 from qemu_viso.viso import specs
 from qemu_viso.viso.modes import parse_mode
@@ -53,7 +53,7 @@ def _words(step: r.Step) -> Words:
 
 
 def _description(step: r.Step) -> str:
-    values = (f"{field.name}={getattr(step, field.name)!r}" for field in fields(step) if field.name != "place")
+    values = (f"{name}={getattr(step, name)!r}" for name in field_names(step) if name != "place")
     return f"{type(step).__name__}({', '.join(values)})"
 
 
@@ -73,7 +73,7 @@ def _check(text: str, steps: Sequence[r.Step]) -> None:
 def same(one: r.Step, other: r.Step) -> bool:
     """Are two steps equal, wherever they stand?"""
     return type(one) is type(other) and all(
-        getattr(one, field.name) == getattr(other, field.name) for field in fields(one) if field.name != "place"
+        getattr(one, name) == getattr(other, name) for name in field_names(one) if name != "place"
     )
 
 

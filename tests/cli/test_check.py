@@ -85,6 +85,36 @@ def test_both_checks_at_once(tmp_path: Path) -> None:
     assert text.stdout.startswith("nocloud: '/meta-data' is not there")
 
 
+def test_refusals_are_json_too(tmp_path: Path) -> None:
+    write_recipe(tmp_path, "/a=missing")
+    write_recipe(tmp_path, " --volum-id=X", name="WRONG.viso")
+
+    done = qemu_viso("check", "--json", "TEST.viso", cwd=tmp_path)
+    assert done.returncode == 66
+    assert json.loads(done.stdout) == {
+        "schema": 1,
+        "error": {
+            "status": 66,
+            "message": "the source './missing' does not exist",
+            "hint": None,
+            "file": "TEST.viso",
+            "line": 2,
+            "column": 1,
+        },
+    }
+    assert done.stderr == "qemu-viso: TEST.viso:2:1: the source './missing' does not exist\n"
+
+    for words in (("check", "--portable"), ("info",), ("ls",)):
+        done = qemu_viso(*words, "--json", "WRONG.viso", cwd=tmp_path)
+        error = json.loads(done.stdout)["error"]
+        assert (done.returncode, error["status"], error["hint"]) == (65, 65, "did you mean --volume-id?")
+        assert (error["file"], error["line"], error["column"]) == ("WRONG.viso", 2, 2)
+    done = qemu_viso("check", "--json", "NOTHING.viso", cwd=tmp_path)
+    assert done.returncode == 66
+    assert set(json.loads(done.stdout)["error"]) == {"status", "message", "hint"}
+    assert qemu_viso("check", "WRONG.viso", cwd=tmp_path).stdout == ""
+
+
 # --- labels --------------------------------------------------------------------------------------------------------
 
 BOTH = {"in/user-data": CLOUD, "in/meta-data": b""}

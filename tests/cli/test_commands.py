@@ -249,6 +249,13 @@ def test_boot_refuses_an_image_without_boot_images(recipe: str) -> None:
     assert "nothing that a machine could boot" in done.stderr
 
 
+@pytest.mark.parametrize("options", [("--overlay",), ("--watch", "--bus", "virtio-blk")])
+def test_boot_says_what_a_drive_cannot_do(recipe: str, options: tuple[str, ...]) -> None:
+    done = qemu_viso("boot", recipe, *options)
+    assert done.returncode == 2
+    assert "hint: give --" in done.stderr
+
+
 def test_names_must_be_utf_8(recipe: str) -> None:
     done = qemu_viso("check", recipe, PYTHONUTF8="0", LC_ALL="POSIX", PYTHONCOERCECLOCALE="0")
     assert done.returncode == 78

@@ -67,8 +67,14 @@ def rendered(recipe: str) -> bytes:
     return out.read_bytes()
 
 
-def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def children(pid: int) -> dict[str, int]:
+    """The children of an export by what they are: `daemon`, `bridge` and `janitor`."""
+    names = {"qemu-storage-daemon": "daemon", os.path.basename(sys.executable): "bridge", "sh": "janitor"}
+    found = {}
+    for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        program = Path(f"/proc/{word}/cmdline").read_text().partition("\0")[0]
+        found[names[os.path.basename(program)]] = int(word)
+    return found
 
 
 def mounted(path: str) -> bool:
@@ -84,15 +90,15 @@ def test_it_leaves_nothing_behind(recipe: str, tmp_path: Path, kind: tuple[str, 
             shown = line.partition("socket=")[2] or line
             assert os.path.exists(shown)
             assert (shown == str(path)) == bool(place)
-            (daemon,) = children(process.pid) or (None,)
-            assert (daemon is None) == ("--direct" in kind)
+            below = children(process.pid)
+            assert below.keys() == {"bridge", "janitor"} | (set() if "--direct" in kind else {"daemon"})
             process.send_signal(number)
             assert process.wait(30) == 0
             assert process.stderr is not None
             assert process.stderr.read() == ""
         assert not os.path.exists(shown)
         assert not mounted(shown)
-        assert daemon is None or not os.path.exists(f"/proc/{daemon}")
+        assert not any(os.path.exists(f"/proc/{pid}") for pid in below.values())
         assert os.listdir(tmp_path / "tmp") == []
 
 
@@ -123,8 +129,7 @@ def test_fuse(recipe: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["nbd", "fuse"])
 def test_the_daemon_dies(recipe: str, tmp_path: Path, kind: str) -> None:
     with exporting(recipe, kind) as (process, line):
-        (daemon,) = children(process.pid)
-        os.kill(daemon, signal.SIGKILL)
+        os.kill(children(process.pid)["daemon"], signal.SIGKILL)
         assert process.wait(30) == 74
         assert process.stderr is not None
         assert process.stderr.read() == "qemu-viso: qemu-storage-daemon was ended by SIGKILL\n"
@@ -132,16 +137,21 @@ def test_the_daemon_dies(recipe: str, tmp_path: Path, kind: str) -> None:
     assert os.listdir(tmp_path / "tmp") == []
 
 
-def test_the_daemon_dies_with_us(recipe: str) -> None:
-    """Even when we are killed, and nothing stays mounted."""
-    with exporting(recipe, "fuse") as (process, line):
-        (daemon,) = children(process.pid)
-        descriptor = os.pidfd_open(daemon)
-        assert mounted(line)
+@pytest.mark.parametrize("kind", KINDS)
+def test_when_we_are_killed_nothing_is_left(recipe: str, tmp_path: Path, kind: tuple[str, ...]) -> None:
+    """No process, no mount, no socket, no file: the janitor sees to it."""
+    qmp = () if "--direct" in kind else ("--qmp", str(tmp_path / "qmp"))
+    before = set(os.listdir(tmp_path))
+    with exporting(recipe, *kind, "--path", str(tmp_path / "exported"), *qmp) as (process, line):
+        below = [os.pidfd_open(pid) for pid in children(process.pid).values()]
+        assert mounted(line) == (kind == ("fuse",))
         process.kill()
-        assert select.select([descriptor], [], [], 30)[0]  # readable when it has ended
-        os.close(descriptor)
+        for descriptor in below:
+            assert select.select([descriptor], [], [], 30)[0]  # readable when it has ended
+            os.close(descriptor)
     assert not mounted(line)
+    assert set(os.listdir(tmp_path)) == before
+    assert os.listdir(tmp_path / "tmp") == []
 
 
 def test_what_cannot_be(recipe: str, tmp_path: Path) -> None:
@@ -149,10 +159,17 @@ def test_what_cannot_be(recipe: str, tmp_path: Path) -> None:
         done = qemu_viso("export", recipe, "--type", kind, "--direct")
         assert (done.returncode, done.stdout) == (2, "")
     assert qemu_viso("export", recipe).returncode == 2
+    for option in ("--writable-overlay", "--qmp"):
+        for wrong_words in (("--direct", option, str(tmp_path / "x")), (option, "")):
+            done = qemu_viso("export", recipe, "--type", "vhost-user-blk", *wrong_words)
+            assert (done.returncode, done.stdout) == (2, ""), done.stderr
     for words in KINDS:
         need(words[0])
         for wrong in (tmp_path / "no" / "x", tmp_path / "tmp"):
             done = qemu_viso("export", recipe, "--type", *words, "--path", str(wrong))
             assert (done.returncode, done.stdout) == (73, ""), done.stderr
             assert str(wrong) in done.stderr
+        done = qemu_viso("export", str(tmp_path / "missing.viso"), "--type", *words)
+        assert (done.returncode, done.stdout) == (66, ""), done.stderr
+        assert done.stderr.count("qemu-viso:") == 1
     assert os.listdir(tmp_path / "tmp") == []

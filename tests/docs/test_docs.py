@@ -83,7 +83,8 @@ def test_packages_import_only_what_is_above_them() -> None:
     order = re.findall(
         r"^\| `([a-z_]+)` \|", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE
     )
-    assert len(order) == 15
+    packages = {path.parent.name for path in (ROOT / "qemu_viso").glob("*/__init__.py")}
+    assert packages <= set(order), "the page tells of every package"
     for path in (ROOT / "qemu_viso").rglob("*.py"):
         package = path.relative_to(ROOT / "qemu_viso").parts[0].removesuffix(".py")
         if package not in order:

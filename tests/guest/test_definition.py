@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from qemu_viso.errors import ConfigurationError, MissingInputError
-from qemu_viso.guest.definition import guest_names, load_definition
+from qemu_viso.guest.definition import Kernel, guest_names, load_definition
 
 GOOD = """
 title = "A guest"
@@ -21,6 +21,21 @@ agent = "agent.sh"
 modules = ["isofs"]
 """
 
+GRUB = """
+title = "GRUB"
+proves = "something"
+architecture = "amd64"
+reader = "grub"
+buses = ["virtio-blk"]
+namespaces = ["rock", "joliet", "udf"]
+[packages]
+tools = ["grub-pc-bin"]
+[grub]
+agent = "agent.sh"
+modules = ["normal"]
+loaded = ["udf"]
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -36,6 +51,26 @@ def test_a_good_definition(folder: Path) -> None:
     assert guest.namespaces == ("rock", "udf")
     assert guest.platform.program == "qemu-system-x86_64"
     assert guest.agent == folder / "agents" / "agent.sh"
+    assert guest.kernel == Kernel("linux-image-x", "boot/vmlinuz-*", extracted=False)
+    assert guest.sees(["plain", "rock", "joliet"]) == ("rock",)
+
+
+def test_what_may_be_said_besides(folder: Path) -> None:
+    text = GOOD.replace('"boot/vmlinuz-*"', '"boot/vmlinuz-*"\nextracted = true')
+    (folder / "g.toml").write_text(text.replace("[packages]", '[packages]\nsuite = "trixie"'))
+    guest = load_definition("g", folder)
+    assert guest.kernel is not None
+    assert guest.kernel.extracted
+    assert guest.suite == "trixie"
+
+
+def test_a_reader_that_is_no_linux(folder: Path) -> None:
+    (folder / "g.toml").write_text(GRUB)
+    guest = load_definition("g", folder)
+    assert (guest.reader, guest.kernel, guest.modules, guest.loaded) == ("grub", None, ("normal",), ("udf",))
+    assert guest.sees(["plain", "joliet", "rock", "udf"]) == ("rock", "udf")
+    assert guest.sees(["plain", "joliet"]) == ("joliet",)
+    assert guest.sees(["plain"]) == ()  # this one does not read it
 
 
 @pytest.mark.parametrize(
@@ -52,6 +87,10 @@ def test_a_good_definition(folder: Path) -> None:
         ("[kernel]\nimage", "[kern]\nimage", "the table [kernel] is missing"),
         ("[kernel]", "[kernel]\nargs = 3", "'kernel.args' means nothing here"),
         ("[packages]", "[extra]\n[packages]", "'extra' means nothing here"),
+        ("[kernel]", "[kernel]\nextracted = 1", "'kernel.extracted' must be true or false"),
+        ("[packages]", '[packages]\nsuite = ""', "'packages.suite' must be a text"),
+        ('title = "A guest"', 'title = "A guest"\nreader = "crystal"', "'reader' knows no 'crystal'"),
+        ('title = "A guest"', 'title = "A guest"\nreader = "grub"', "the table [grub] is missing"),
         ("A guest", "\udc80", "this is not TOML"),
     ],
 )

@@ -103,8 +103,14 @@ def test_a_source_that_changes_while_it_is_open(tmp_path: Path) -> None:
     with open(tmp_path / "in" / "a", "r+b") as file:
         file.write(b"changed")
     os.utime(tmp_path / "in" / "a", ns=(1, 1))
-    with pytest.raises(StaleSourceError):
+    with pytest.raises(StaleSourceError) as caught:
         found.image.read(start, 10)
+    # What the image remembers is the sentence, and no frame of whoever read.
+    stale = found.image.stale
+    assert stale is not None
+    assert str(stale) == str(caught.value)
+    assert caught.value.__traceback__ is not None
+    assert (stale.__traceback__, stale.__context__, stale.__cause__) == (None, None, None)
 
 
 def test_a_fifo_in_place_of_a_source_does_not_hang(tmp_path: Path) -> None:

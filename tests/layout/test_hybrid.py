@@ -13,6 +13,7 @@ from qemu_viso.image.render import render
 from tests.judges.reader.image import Image as Seen
 from tests.judges.reader.image import inspect
 from tests.recipes import opened
+from tests.tree.makers import xorrisofs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,3 +186,46 @@ def test_xorriso(disk: tuple[Path, int]) -> None:
     assert "GPT partition path :   1  /efi.img" in said
     assert f"GPT start and size :   1  {disk[1]}  {-(-len(EFI) // 512)}" in said
     assert "boot-info-table isohybrid-suitable" in said
+
+
+ALT, MARK, BASE = "-eltorito-alt-boot", "-isohybrid-gpt-basdat", "-R -b isolinux.bin -no-emul-boot"
+FORMS = {
+    "after -e": f"{BASE} {ALT} -e efi.img -no-emul-boot {MARK}",
+    "between the new entry and -e": f"{BASE} {ALT} {MARK} -e efi.img -no-emul-boot",
+    "before the new entry": f"{BASE} {MARK} {ALT} -e efi.img -no-emul-boot",
+    "before everything": f"{MARK} {BASE} {ALT} -e efi.img -no-emul-boot",
+    "before an entry of its own": f"{BASE} {MARK} --efi-boot efi.img",
+    "the first of two": f"{BASE} {ALT} -e efi.img -no-emul-boot {MARK} {ALT} -e efi2.img -no-emul-boot",
+    "the second of two": f"{BASE} {ALT} -e efi.img -no-emul-boot {ALT} -e efi2.img -no-emul-boot {MARK}",
+    "two of two": f"{BASE} {ALT} -e efi.img -no-emul-boot {MARK} {ALT} -e efi2.img -no-emul-boot {MARK}",
+    "twice": f"{BASE} {ALT} -e efi.img -no-emul-boot {MARK} {MARK}",
+}
+
+
+def partitions(image: Path) -> list[str]:
+    said = run(image, "xorriso", "-x", "-report_system_area", "plain", "-indev")
+    return [line.split()[-1] for line in said.splitlines() if line.startswith("GPT partition path")]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_entry_that_is_a_partition_is_xorriso_s(tmp_path: Path, form: str) -> None:
+    """The one that is current where the option stands, in xorriso's mkisofs emulation and here."""
+    found = opened(tmp_path, "/=in -isohybrid-mbr code", FORMS[form], files=FILES | {"in/efi2.img": EFI[::-1]})
+    (tmp_path / "code").write_bytes(CODE.ljust(512, b"\0"))
+    render(found.image, str(tmp_path / "ours.iso"))
+    xorrisofs(tmp_path / "theirs.iso", "-isohybrid-mbr", tmp_path / "code", *FORMS[form].split(), tmp_path / "in")
+
+    assert partitions(tmp_path / "ours.iso") == partitions(tmp_path / "theirs.iso") != []
+
+
+def test_after_efi_boot_its_entry_is_meant(tmp_path: Path) -> None:
+    """xorriso has closed it by then, and has no partition at all."""
+    found = opened(tmp_path, "/=in -isohybrid-mbr code", BASE, "--efi-boot efi.img", MARK, files=FILES)
+    render(found.image, str(tmp_path / "ours.iso"))
+
+    assert partitions(tmp_path / "ours.iso") == ["/efi.img"]
+
+
+def test_an_entry_without_an_image_is_no_partition(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="boot entry 2 has no image"):
+        opened(tmp_path, "/=in", BASE, ALT, MARK, files=FILES)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from qemu_viso.errors import CannotCreateError, ConfigurationError, UsageError
+from qemu_viso.errors import CannotCreateError, ConfigurationError, TryAgainError, UsageError
 from qemu_viso.nbd import listen_activated, listen_tcp, listen_unix, notify
 from qemu_viso.nbd.uri import TcpAddress, UnixAddress, build
 from tests.nbd.wire import Client
@@ -51,7 +51,7 @@ def test_the_socket_of_a_dead_server_is_replaced(tmp_path: Path) -> None:
 def test_the_socket_of_a_living_server_is_not(tmp_path: Path) -> None:
     path = tmp_path / "nbd.sock"
     with listen_unix(str(path)):
-        with pytest.raises(CannotCreateError, match="in use"):
+        with pytest.raises(TryAgainError, match="another program listens"):
             listen_unix(str(path))
         assert path.exists()
 

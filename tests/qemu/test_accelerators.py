@@ -1,5 +1,6 @@
 import asyncio
 import json
+import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -82,6 +83,16 @@ def test_verdicts_are_remembered_until_something_changes(tmp_path: Path, monkeyp
     assert json.loads((tmp_path / "accelerators.json").read_text())["key"].startswith("another boot")
     with pytest.raises(MissingProgramError):
         asyncio.run(verdicts(tmp_path, program="/nowhere/qemu"))
+
+
+def test_on_a_full_disk_nothing_is_left(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # a write beyond fails, as it does on a full disk
+    try:
+        accelerators._write(tmp_path / "cache" / "accelerators.json", "key", [Verdict("tcg", works=True, seconds=0.1)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_the_best_accelerator() -> None:

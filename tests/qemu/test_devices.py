@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -12,7 +13,10 @@ from qemu_viso.qemu.devices import (
     Flash,
     Medium,
     NbdMedium,
+    OverlayNode,
+    Screen,
     SerialConsole,
+    SnapshotNode,
     VhostUserMedium,
 )
 from qemu_viso.qemu.machine import MachineSpec, machine_for
@@ -37,6 +41,30 @@ def test_a_block_node_over_a_file() -> None:
     assert BlockNode("n", FileMedium("/a,b=c")).options() == {
         "driver": "file", "node-name": "n", "read-only": True, "filename": "/a,b=c", "locking": "off",
     }  # fmt: skip
+
+
+def test_an_overlaid_node() -> None:
+    assert SnapshotNode("n", NbdMedium("/a,b", "disk")).to_argv() == [
+        "-drive",
+        "if=none,id=n,snapshot=on,driver=raw,file.driver=nbd,file.server.type=unix,file.server.path=/a,,b,file.export=disk",
+    ]
+    node, drive = BUSES["virtio-blk"].devices(NbdMedium("/s"), overlay=True)
+    assert node == SnapshotNode("medium", NbdMedium("/s"))
+    assert drive.to_argv() == ["-device", "virtio-blk-pci,drive=medium,id=drive"]
+
+
+def test_a_screen_gets_what_the_firmware_says() -> None:
+    spec = machine_for(PLATFORMS["amd64"], BUSES["ide-cd"], NbdMedium("/s"), boot="bios")
+    assert any("graphics=off" in each for each in spec.to_argv(3, 4, 5))
+    spec = machine_for(PLATFORMS["amd64"], BUSES["ide-cd"], NbdMedium("/s"), Screen(), boot="bios")
+    assert not any("graphics=off" in each for each in spec.to_argv(3, 4, 5))
+
+
+def test_a_machine_can_pause_at_its_end() -> None:
+    spec = machine_for(PLATFORMS["amd64"], BUSES["ide-cd"], NbdMedium("/s"))
+    assert "panic=pause,reboot=shutdown" in spec.to_argv(3, 4, 5)
+    spec = dataclasses.replace(spec, reboot=True, pause_at_end=True)
+    assert "panic=pause,shutdown=pause" in spec.to_argv(3, 4, 5)
 
 
 def test_a_default_export_has_no_name() -> None:
@@ -68,6 +96,19 @@ def test_vhost_user() -> None:
         ["-chardev", "socket,id=medium,path=/v,,w"],
         ["-device", "vhost-user-blk-pci,chardev=medium,id=drive,bootindex=0"],
     ]
+    devices = BUSES["vhost-user-blk"].devices(VhostUserMedium("/v", reconnect=1))
+    assert devices[0].to_argv() == ["-chardev", "socket,id=medium,path=/v,reconnect=1"]
+
+
+def test_an_overlay_lies_over_another_node() -> None:
+    option, text = OverlayNode("overlay", "/a,b.qcow2", "medium").to_argv()
+    assert option == "-blockdev"
+    assert json.loads(text) == {
+        "node-name": "overlay",
+        "driver": "qcow2",
+        "file": {"driver": "file", "filename": "/a,b.qcow2"},
+        "backing": "medium",
+    }
 
 
 def test_s390x_has_its_own_transport() -> None:

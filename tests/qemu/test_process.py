@@ -64,6 +64,36 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert not is_alive(child.pid)
 
 
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_what_a_wrapper_has_started_ends_with_it(tmp_path: Path, by_itself: bool) -> None:
+    """Whether the wrapper is ended or ends by itself."""
+    os.mkfifo(tmp_path / "go")
+
+    async def run() -> int:
+        async with Child(["sh", "-c", f"sleep 1000 & echo $!; read x <{tmp_path}/go; exit 3"]) as child:
+            while not child.output:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            descriptor = os.pidfd_open(int(child.output))
+            if by_itself:
+                (tmp_path / "go").write_text("go\n")  # the shell waits for it
+                assert await child.wait() == 3
+        return descriptor
+
+    grandchild = asyncio.run(run())
+    assert wait_readable(grandchild)
+    os.close(grandchild)
+
+
+def test_what_it_says_may_go_on_to_our_own_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    async def run() -> tuple[int, str]:
+        argv = ["sh", "-c", "echo $WORD; echo loud >&2"]
+        async with Child(argv, environment={"WORD": "out"}, talks=True) as child:
+            return await child.wait(), child.output
+
+    assert asyncio.run(run()) == (0, "")
+    assert capfd.readouterr() == ("", "out\nloud\n")
+
+
 def test_standard_input_is_empty() -> None:
     async def run() -> tuple[int, str]:
         async with Child(["cat"]) as child:

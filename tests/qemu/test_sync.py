@@ -1,3 +1,4 @@
+import asyncio
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 from qemu_viso.errors import GuestError
 from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.sync import SyncMachine
+from qemu_viso.qemu.sync import LoopThread, SyncMachine
 from tests.qemu.fakes import fake_program, fake_spec, is_alive, open_descriptors
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -44,6 +45,25 @@ def test_a_machine_that_does_not_start(tmp_path: Path) -> None:
     before, threads = open_descriptors(), threading.active_count()
     with pytest.raises(GuestError, match="exited with status 9"), SyncMachine(fake_spec(tmp_path, "sys.exit(9)")):
         pass
+    assert open_descriptors() == before
+    assert threading.active_count() == threads
+
+
+def test_machines_that_share_a_loop(tmp_path: Path) -> None:
+    """What one of them does holds up nobody, and the loop goes on when one of them has failed or ended."""
+    body = "greet(); serve()"
+    before, threads = open_descriptors(), threading.active_count()
+    with LoopThread() as loop:
+        with SyncMachine(fake_spec(tmp_path, body), loop=loop) as first:
+            with pytest.raises(GuestError, match="exited with status 9"):
+                SyncMachine(fake_spec(tmp_path, "sys.exit(9)"), loop=loop).__enter__()
+            with SyncMachine(fake_spec(tmp_path, body), loop=loop) as second:
+                assert threading.active_count() == threads + 1
+                first.execute("query-status", Deadline.after(LONG))
+                pid = second.machine.pid
+            assert not is_alive(pid)
+            first.execute("query-status", Deadline.after(LONG))
+        assert loop.run(asyncio.sleep(0, "still there")) == "still there"
     assert open_descriptors() == before
     assert threading.active_count() == threads
 

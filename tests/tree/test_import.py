@@ -325,7 +325,7 @@ def test_directories_that_are_too_deep_or_too_long(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="more than 255 levels deep"):
         opened(tmp_path, "--import-iso d.iso")
     handmade(tmp_path / "l.iso", {20: [(b"D", 21, 0xFFFFFFFF, 2)]})
-    with pytest.raises(RecipeError, match="longer than the 134217728 supported"):
+    with pytest.raises(RecipeError, match="longer than the 134,217,728 supported"):
         opened(tmp_path, "--import-iso l.iso")
 
 

@@ -160,7 +160,7 @@ def test_long_descriptors_that_go_on_elsewhere(bridge: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("flags", "descriptors_", "message"),
     [
-        (0, struct.pack("<II", BLOCK, 0), "8192 bytes less in its extents"),
+        (0, struct.pack("<II", BLOCK, 0), "8,192 bytes less in its extents"),
         (0, struct.pack("<II", 0x3FFFFFFF, 0x7FFFFFFF), "beyond its end"),
         (2, b"", "of kind 2"),
         (3, b"short", "inside its file entry"),

@@ -13,14 +13,14 @@ import pytest
 from qemu_viso.errors import UsageError
 from qemu_viso.guest.view import Entry, GuestView
 from qemu_viso.verify.diff import compare
-from qemu_viso.verify.expected import content_sha256, expected_label, expected_view, namespaces
+from qemu_viso.verify.expected import content_sha256, expected_view, namespaces
 from qemu_viso.verify.report import Report
 from tests.recipes import opened
+from tests.verify.seeing import honest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qemu_viso.guest.view import Namespace
     from qemu_viso.tree.tree import Tree
 
 
@@ -30,18 +30,6 @@ def tree(tmp_path: Path) -> Tree:
     (tmp_path / "in").mkdir()
     os.symlink("a//b/", tmp_path / "in" / "link")
     return opened(tmp_path, "--volume-id=LABEL -R", "/=in", files=files).tree
-
-
-def honest(tree: Tree, namespace: Namespace) -> GuestView:
-    """What a guest sees that sees everything right."""
-    entries = {}
-    for path, wanted in expected_view(tree, namespace).items():
-        sha256 = None if wanted.content is None else content_sha256(wanted.content)
-        size = 2048 if wanted.size is None else wanted.size
-        entries[path] = Entry(
-            wanted.kind, size, wanted.mode, wanted.uid, wanted.gid, wanted.target, wanted.mtime, sha256
-        )
-    return GuestView(namespace, expected_label(tree, namespace), entries)
 
 
 def changed(view: GuestView, path: str, **fields: object) -> GuestView:
@@ -54,7 +42,7 @@ def test_what_each_namespace_shows(tree: Tree) -> None:
     assert list(expected_view(tree, "rock")) == ["/", "/a file.txt", "/d", "/link", "/d/b"]
     assert sorted(expected_view(tree, "plain")) == ["/", "/a_file.txt", "/d", "/d/b", "/link"]
     assert sorted(expected_view(tree, "joliet")) == ["/", "/a file.txt", "/d", "/d/b"]
-    assert expected_view(tree, "rock")["/link"].target == "a/b"
+    assert expected_view(tree, "rock")["/link"].target == "a//b/"
     assert expected_view(tree, "plain")["/link"][:3] == ("file", 0, 0o555)
     with pytest.raises(UsageError, match="no udf"):
         expected_view(tree, "udf")
@@ -150,3 +138,27 @@ def test_a_table_has_a_line_for_each_difference(tree: Tree) -> None:
 
 def _entry() -> Entry:
     return Entry("file", 0, 0, 0, 0, None, 0, None)
+
+
+def test_a_reader_is_held_to_what_it_tells(tree: Tree) -> None:
+    """Another mode, owner and time are not its business; a content is; what a link leads to is not asked."""
+    view = dataclasses.replace(honest(tree, "rock"), reader="grub", facts=frozenset({"content"}))
+    other = changed(view, "/a file.txt", mode=0, uid=7, gid=7, mtime=1, size=0)
+    other = changed(other, "/link", kind="file", target=None)
+    assert compare(tree, other)[1] == []
+    (difference,) = compare(tree, changed(other, "/d/b", sha256="0" * 64))[1]
+    assert (difference.path, difference.field) == ("/d/b", "content")
+    (difference,) = compare(tree, changed(other, "/d", kind="file"))[1]
+    assert (difference.path, difference.field) == ("/d", "kind")
+
+
+def test_names_as_other_readers_show_them(tmp_path: Path) -> None:
+    """Without the rules of Linux's drivers, but for what a console cannot show."""
+    files = {"in/tab\there": b"", "in/dot.": b"", "in/" + "h" * 255: b"", "in/..x": b""}
+    tree = opened(tmp_path, "--volume-id=X -R --udf", "/=in", files=files).tree
+    long = f"/{'h' * 255}"
+    assert sorted(expected_view(tree, "rock", "grub")) == ["/", "/..x", "/dot.", long, "/tab?here"]
+    assert sorted(expected_view(tree, "rock", "uefi-shell")) == ["/", "/..x", "/dot.", long, "/tab\there"]
+    assert {"/dot.", "/tab_here"} <= expected_view(tree, "joliet", "grub").keys()
+    assert {"/..x", "/tab?here"} <= expected_view(tree, "udf", "grub").keys()
+    assert "/..x" not in expected_view(tree, "udf")

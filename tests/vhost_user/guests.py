@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qemu_viso.guest.cpio import CpioWriter
-from qemu_viso.qemu.devices import DirectKernel, Frontend, escape
+from qemu_viso.qemu.devices import DirectKernel, Frontend, PathChardev
 from qemu_viso.qemu.machine import MachineSpec
 from qemu_viso.qemu.platforms import PLATFORMS
 
@@ -24,16 +24,6 @@ $B mount -t proc proc /proc
 $B mount -t sysfs sys /sys
 while read -r module; do $B insmod /lib/modules/$module; done </etc/modules
 """
-
-
-@dataclass(frozen=True, slots=True)
-class ReconnectingChardev:
-    """A socket that QEMU connects to again, a second after it was lost."""
-
-    path: str
-
-    def to_argv(self) -> list[str]:
-        return ["-chardev", f"socket,id=medium,path={escape(self.path)},reconnect=1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +58,7 @@ def with_vhost_user(
     """A machine whose disk is a vhost-user-blk device at `path`; QEMU reconnects when it is lost."""
     devices: tuple[Device, ...] = (
         kernel,
-        ReconnectingChardev(path),
+        PathChardev("medium", path, reconnect=1),
         Frontend("vhost-user-blk-pci", (("chardev", "medium"), *properties)),
         Options(extra),
     )

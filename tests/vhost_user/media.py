@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from qemu_viso.image import FileSlice, Generated, Image, RegionMap
 from qemu_viso.image.regions import Literal
+from qemu_viso.sockets import UnixListener
 from qemu_viso.sources.host import HostDirectory, HostFile
-from qemu_viso.vhost_user import Device, Listener
+from qemu_viso.vhost_user import Device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def lay(*contents: Content | int, name: str = "medium") -> Image:
 @contextmanager
 def serving(image: Image, path: str) -> Iterator[Device]:
     """A device, and no open sources when it is gone."""
-    with Device(image, Listener.bind(path)) as device:
+    with Device(image, UnixListener.bind(path)) as device:
         yield device
     image._handles.clear()
 

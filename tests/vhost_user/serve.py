@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qemu_viso.vhost_user import Device, Listener
+from qemu_viso.sockets import UnixListener
+from qemu_viso.vhost_user import Device
 from tests.vhost_user.media import host_file, lay, mixed, noise
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     path, folder, *kind = sys.argv[1:]
     image = large(Path(folder)) if kind else mixed(Path(folder), write=False)
-    with Device(image, Listener.bind(path)) as device:
+    with Device(image, UnixListener.bind(path)) as device:
         print("ready", flush=True)
         device.serve_forever()
 

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import ast
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -17,7 +14,6 @@ from qemu_viso.errors import QemuVisoError
 from qemu_viso.viso import parse, parse_recipe, reading
 from qemu_viso.viso import recipe as r
 from qemu_viso.viso.quote import quote
-from qemu_viso.viso.specs import BadValueError
 from qemu_viso.viso.unattended import unattended_files
 from qemu_viso.viso.writer import write_recipe
 from tests.viso.recipes import BOURNE, UUID_TEXT
@@ -180,38 +176,6 @@ def file_messages() -> Iterator[tuple[str, str]]:
     yield "a recipe that is forbidden", said(PermissionError(13, "Permission denied"))
     yield "a recipe that is a directory", said(OSError(0, "it is not a regular file"))
     yield "a recipe that is too large", said(None)
-
-
-@contextmanager
-def constructions() -> Iterator[set[tuple[str, int]]]:
-    """The places in the package where errors are made, as they are met."""
-    met: set[tuple[str, int]] = set()
-    first, second = QemuVisoError.__init__, BadValueError.__init__
-
-    def watched(real: object) -> object:
-        def init(self: Exception, *args: object, **kwargs: object) -> None:
-            frame = sys._getframe(1)
-            met.add((frame.f_code.co_filename, frame.f_lineno))
-            assert callable(real)
-            real(self, *args, **kwargs)
-
-        return init
-
-    QemuVisoError.__init__ = watched(first)  # type: ignore[assignment,method-assign]
-    BadValueError.__init__ = watched(second)  # type: ignore[assignment,method-assign]
-    try:
-        yield met
-    finally:
-        QemuVisoError.__init__ = first  # type: ignore[method-assign]
-        BadValueError.__init__ = second  # type: ignore[method-assign]
-
-
-def all_constructions() -> Iterator[tuple[str, range]]:
-    """Every call in the package that makes an error, and its lines."""
-    for path in sorted(PACKAGE.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
-                yield str(path), range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
 def text() -> str:

@@ -14,6 +14,8 @@ from tests.viso.recipes import Case, body, case_bytes, conformance_cases, parse
 EVERY = (Version.V6_1, Version.V7_0, Version.TRUNK)
 OLD = EVERY[:2]
 NEW = EVERY[2:]
+ILLEGAL = "a Joliet name with one of * : ; ? \\"
+LONG = "a Rock Ridge name of more than 100 bytes"
 SETTING = "a namespace or level that changes after something was added"
 
 # Text after the marker's line, what is found, in which versions, and where.
@@ -51,6 +53,11 @@ CASES: list[tuple[str, str, tuple[Version, ...], str]] = [
     ("d/Trans.tbl", "an ISO 9660 name TRANS.TBL", EVERY, "2:1"),
     ("/" + "x" * 111 + "=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
     ("/" + "\U0001f600" * 56 + "/=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
+    ("/" + "x" * 111 + "/y=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
+    ("/TRANS.TBL/x=a", "an ISO 9660 name TRANS.TBL", EVERY, "2:1"),
+    ("'/a?/b=c' --no-joliet '/c?=c'", ILLEGAL, EVERY, "2:1"),
+    ("--name-setup iso,joliet '/a*=/b=c' '/a=/b\\=c'", ILLEGAL, EVERY, "2:36"),
+    ("--no-rock-ridge /" + "x" * 101 + "=a -R /" + "\u00e4" * 51 + "=b", LONG, EVERY, "2:125"),
 ]
 
 PORTABLE = [
@@ -61,15 +68,17 @@ PORTABLE = [
     "a --chmod=0644:/a --chmod a+x:/a --chmod a+r:/a --chmod a+rx:/a",
     "--eltorito-platform-id efi -b /a -no-emulation-boot",
     "--eltorito-new-entry -b /a",
-    '\'C:\\new\' "a\\\\b" "a\\"b"',
+    '--no-joliet \'C:\\new\' "a\\\\b" "a\\"b"',
     "@/abs",
     "--name-setup iso+rr,joliet a",
     "--name-setup joliet =a --name-setup-from-import a",
     "--push-iso x --pop " * 5 + "a",
     f"--volume-id={'x' * 255}",
-    "/TRANS.TBL/x=a --name-setup iso,joliet /a=/trans.tbl=a",
-    "/" + "x" * 110 + "=a --name-setup iso,joliet /" + "x" * 111 + "=/x=a",
-    "/" + "\U0001f600" * 55 + "=a",
+    "--name-setup iso,joliet /a=/trans.tbl=a",
+    "--no-rock-ridge /" + "x" * 110 + "=a --name-setup iso,joliet /" + "x" * 111 + "=/x=a",
+    "--no-rock-ridge /" + "\U0001f600" * 55 + "=a",
+    "--no-joliet --no-rock-ridge '/a?=a' /" + "x" * 111 + "=a",
+    "/" + "x" * 100 + "=a",
 ]
 
 
@@ -111,7 +120,7 @@ def test_comments_of_response_files() -> None:
 
 
 def test_findings_stand_in_the_order_of_the_text() -> None:
-    recipe = body('-T "a\\b"\n-V x @R\n-f', {"R": "-T"})
+    recipe = body('-T "/a=a\\b"\n-V x @R\n-f', {"R": "-T"})
 
     assert [str(f.place) for f in portability(recipe, Version.TRUNK)] == [
         "dir/a.viso:2:1",
@@ -156,7 +165,7 @@ def test_what_virtualbox_rendered_is_portable() -> None:
         for finding in portability(parse(at_d(case), {"/d/more.rsp": "a"}), Version.V6_1)
     }
 
-    assert whats == {Quirk.BACKSLASH, "a Rock Ridge name apart from the ISO 9660 name"}
+    assert whats == {Quirk.BACKSLASH, ILLEGAL, "a Rock Ridge name apart from the ISO 9660 name"}
 
 
 def test_what_virtualbox_refused_for_its_text_is_found() -> None:

@@ -79,6 +79,8 @@ fail() {
 mount_medium() {
     kind=$(options_of "$3") || { fail "$1" "unknown namespace $3"; return 1; }
     wait_for "/dev/$2" || { fail "$1" "the kernel shows no device $2"; return 1; }
+    # An IDE drive fails the first read after its medium was changed, to say so.
+    dd if="/dev/$2" of=/dev/null bs=2048 count=1 2>/dev/null
     dmesg -c >/dev/null
     if ! why=$(mount -t "${kind% *}" -o "${kind#* }" "/dev/$2" /mnt 2>&1); then
         fail "$1" "$why ($(dmesg | tail -n 3))"

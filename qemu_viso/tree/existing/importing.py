@@ -171,21 +171,22 @@ def _import_boot(image: ExistingImage, imported: Imported, maker: NodeMaker, fou
             size = image_size(entry, starts, image.medium.size)
             data = image.medium.slice(entry.offset, size, "a boot image")
             file = by_offset[entry.offset] = maker.hidden(data)
-        imported.entries.append(
-            BootEntry(
-                platform=entry.platform,
-                image=file,
-                media=entry.media,
-                bootable=entry.bootable,
-                load_segment=entry.load_segment,
-                load_sectors=entry.load_sectors,
-                info_table=has_info_table(image.medium, entry),
-                system_type=entry.system_type,
-                criteria=entry.criteria,
-                section_id=entry.identifier,
-                grub_info=has_grub_info(image.medium, entry),
-            )
-        )
+        imported.entries.append(_boot_entry(entry, file, image))
+
+
+def _boot_entry(found: FoundEntry, file: File, image: ExistingImage) -> BootEntry:
+    entry = BootEntry(found.platform)
+    entry.image = file
+    entry.media = found.media
+    entry.bootable = found.bootable
+    entry.load_segment = found.load_segment
+    entry.load_sectors = found.load_sectors
+    entry.info_table = has_info_table(image.medium, found)
+    entry.system_type = found.system_type
+    entry.criteria = found.criteria
+    entry.section_id = found.identifier
+    entry.grub_info = has_grub_info(image.medium, found)
+    return entry
 
 
 def _import_disk(image: ExistingImage, imported: Imported, found: list[FoundEntry]) -> None:

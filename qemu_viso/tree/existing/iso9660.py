@@ -115,7 +115,8 @@ class Hierarchy:
                 at = limit
                 continue
             if length <= RECORD_HEAD or at + length > limit:
-                raise self.medium.error(f"a directory record of {length} bytes does not fit into its sector")
+                why = "is too short for one" if length <= RECORD_HEAD else "does not fit into its sector"
+                raise self.medium.error(f"a directory record of {length} bytes {why}")
             _, attributes, extent, bytes_, date, flags, unit, gap, count = unpack(data, at)
             end = at + length
             name_end = at + RECORD_HEAD + count
@@ -156,7 +157,7 @@ class Hierarchy:
             if record.flags & FLAG_MULTI_EXTENT and not record.flags & FLAG_DIRECTORY:
                 pieces.append(record)
                 if len(pieces) > MAX_FILE_EXTENTS:
-                    raise self.medium.error(f"a file has more than {MAX_FILE_EXTENTS} extents")
+                    raise self.medium.error(f"a file has more than {MAX_FILE_EXTENTS:,} extents")
                 continue
             entry = self._entry(record, pieces, data)
             pieces = []

@@ -59,7 +59,7 @@ class Medium:
         """
         if offset < 0 or offset + size > self.size:
             raise self.error(
-                f"{what} ({size} bytes at {offset}) is beyond its end at {self.size}",
+                f"{what} ({size:,} bytes at {offset:,}) is beyond its end at {self.size:,}",
                 hint="the file may have been cut short: compare its size, or its checksum, with what it should be",
             )
         return FileSlice(self._slice.file, self._slice.offset + offset, size)

@@ -50,7 +50,7 @@ class FileEntry:
     def __init__(self, medium: Medium, data: bytes, at: int, partition: int) -> None:
         tag = struct.unpack_from("<H", data)[0] if len(data) >= HEAD_SIZE else 0
         if tag not in (FILE_ENTRY, EXTENDED_FILE_ENTRY):
-            raise medium.error(f"there is no UDF file entry at {at}, though a directory says so")
+            raise medium.error(f"there is no UDF file entry at {at:,}, though a directory says so")
         strategy, self.kind, flags = struct.unpack_from("<H5xB6xH", data, 20)
         if strategy != 4:
             raise medium.error(f"a UDF file entry has ICB strategy {strategy}, and only 4 is supported")
@@ -61,7 +61,7 @@ class FileEntry:
         attributes, self.allocation = struct.unpack_from("<II", data, head - 8)
         start = head + attributes
         if start + self.allocation > len(data):
-            raise medium.error(f"the allocation descriptors of the UDF file entry at {at} do not fit into it")
+            raise medium.error(f"the allocation descriptors of the UDF file entry at {at:,} do not fit into it")
         self.mode = _TYPES.get(self.kind, 0) | _mode_bits(permissions, flags)
         self.mtime_ns = timestamp(data[92:104] if extended else data[84:96])
         self.embedded = flags & 7

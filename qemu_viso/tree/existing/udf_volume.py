@@ -194,7 +194,7 @@ class UdfVolume:
         at = self.place(block, partition)
         data = self.medium.peek(at, self.block)
         if len(data) < self.block:
-            raise self.medium.error(f"a UDF file entry at {at} is beyond its end at {self.medium.size}")
+            raise self.medium.error(f"a UDF file entry at {at:,} is beyond its end at {self.medium.size:,}")
         return data, at
 
     def extents(self, entry: FileEntry) -> Iterator[Extent]:
@@ -206,7 +206,7 @@ class UdfVolume:
         left = entry.size
         if entry.embedded == EMBEDDED:
             if left > len(entry.descriptors):
-                raise self.medium.error(f"a UDF file of {left} bytes is said to be inside its file entry")
+                raise self.medium.error(f"a UDF file of {left:,} bytes is said to be inside its file entry")
             if left:
                 yield Extent(entry.at, left)
             return
@@ -217,7 +217,7 @@ class UdfVolume:
             yield Extent(place if kind == RECORDED else None, size)
             left -= size
         if left:
-            raise self.medium.error(f"a UDF file of {entry.size} bytes has {left} bytes less in its extents")
+            raise self.medium.error(f"a UDF file of {entry.size:,} bytes has {left:,} bytes less in its extents")
 
     def _allocation(self, entry: FileEntry) -> Iterator[tuple[int, int, int]]:
         """Type, length and place of each allocation descriptor (4/14.14)."""
@@ -231,7 +231,7 @@ class UdfVolume:
             for size, block, partition in self._descriptors(data, entry):
                 self._extents += 1
                 if self._extents > MAX_EXTENTS:
-                    raise self.medium.error(f"the files of its UDF volume have more than {MAX_EXTENTS} extents")
+                    raise self.medium.error(f"the files of its UDF volume have more than {MAX_EXTENTS:,} extents")
                 if size & 0x3FFFFFFF == 0:
                     return
                 kind = size >> 30

@@ -124,7 +124,9 @@ class Budget:
             RecipeError: it is too much.
         """
         if size > MAX_DIRECTORY_BYTES:
-            raise self._medium.error(f"a directory of {size} bytes is longer than the {MAX_DIRECTORY_BYTES} supported")
+            raise self._medium.error(
+                f"a directory of {size:,} bytes is longer than the {MAX_DIRECTORY_BYTES:,} supported"
+            )
         self._bytes += size
         if self._bytes > self._limit:
             raise self._too_much()
@@ -139,10 +141,10 @@ class Budget:
         """Account for the bytes of a file; the errors of `directory`."""
         self._data += size
         if self._data > MAX_DATA_BYTES:
-            raise self._medium.error(f"its files are said to be longer than {MAX_DATA_BYTES} bytes together")
+            raise self._medium.error(f"its files are said to be longer than {MAX_DATA_BYTES:,} bytes together")
 
     def _too_much(self) -> RecipeError:
         return self._medium.error(
-            f"its directories hold more than {MAX_ENTRIES} entries or {self._limit} bytes, "
+            f"its directories hold more than {MAX_ENTRIES:,} entries or {self._limit:,} bytes, "
             "or are listed again and again"
         )

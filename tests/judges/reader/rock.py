@@ -134,7 +134,7 @@ def _target(source: Source, entries: list[SystemUse], where: str) -> bytes:
     """4.1.3: the components of a symbolic link, over as many SL entries as they need."""
     text = b""
     fresh = True  # the next component begins a new path element
-    started = False
+    started = rooted = False
     for number, entry in enumerate(entries):
         data = entry.data
         if len(data) < 5:
@@ -151,10 +151,10 @@ def _target(source: Source, entries: list[SystemUse], where: str) -> bytes:
             flags, body = data[at], data[at + 2 : at + 2 + data[at + 1]]
             at += 2 + len(body)
             part = _component(source, flags, body, where)
-            if fresh and started and not text.endswith(b"/"):
+            if fresh and started and not rooted:
                 text += b"/"
             text += part
-            started = True
+            started, rooted = True, bool(flags & _ROOT)
             fresh = not flags & _CONTINUE
         if last and not fresh:
             source.findings.add("RRIP 4.1.3.1", "the last component says that it goes on", where)

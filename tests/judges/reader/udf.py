@@ -103,7 +103,7 @@ def _anchors(source: Source) -> dict[str, tuple[int, int]]:
     """3/8.4.2.1, UDF 2.2.3: anchors in at least two of the sectors 256, N - 256 and N."""
     last = source.size // SECTOR - 1
     good: list[tuple[tuple[int, int], tuple[int, int]]] = []
-    for sector in (256, last - 256, last):
+    for sector in dict.fromkeys((256, last - 256, last)):  # two of them may be one
         data = source.peek(sector * SECTOR, SECTOR) if sector > 0 else b""
         if data[:2] != b"\x02\0" or data[12:16] != sector.to_bytes(4, "little"):
             continue

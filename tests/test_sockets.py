@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.errors import CannotCreateError, TryAgainError
-from qemu_viso.vhost_user import Listener
+from qemu_viso.sockets import UnixListener
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from qemu_viso.image import Image
 
 
 def test_it_listens_for_this_user_alone_and_goes_without_a_trace(tmp_path: Path) -> None:
     path = tmp_path / "s"
     umask = os.umask(0)
     try:
-        listener = Listener.bind(str(path))
+        listener = UnixListener.bind(str(path))
     finally:
         os.umask(umask)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -34,17 +32,32 @@ def test_it_listens_for_this_user_alone_and_goes_without_a_trace(tmp_path: Path)
 
 def test_without_a_path_it_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with Listener.bind() as listener:
+    with UnixListener.bind() as listener:
         assert listener.path is not None
         folder = os.path.dirname(listener.path)
         assert os.path.dirname(folder) == str(tmp_path)
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
     assert os.listdir(tmp_path) == []
-    (tmp_path / ("x" * 100)).mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 100)))
-    with pytest.raises(CannotCreateError):
-        Listener.bind()
-    assert os.listdir(tmp_path / ("x" * 100)) == []
+
+
+def test_where_temporary_files_have_long_paths_it_lies_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, short = tmp_path / ("x" * 100), tmp_path / "run"
+    long.mkdir()
+    short.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
+    with UnixListener.bind(), UnixListener.bind(), socket.socket(socket.AF_UNIX) as client:
+        (first, _) = short.iterdir()
+        client.connect(str(first / "socket"))
+    assert [*long.iterdir(), *short.iterdir()] == []
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short / "missing"))
+    with UnixListener.bind() as listener:
+        assert listener.path is not None
+        assert listener.path.startswith("/tmp/")
+    with pytest.raises(CannotCreateError, match="every path is too long"):
+        UnixListener.bind(name="x" * 100)
 
 
 def test_a_dead_socket_is_replaced(tmp_path: Path) -> None:
@@ -52,15 +65,15 @@ def test_a_dead_socket_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(path)
         dead.listen()
-    with Listener.bind(path), socket.socket(socket.AF_UNIX) as client:
+    with UnixListener.bind(path), socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
 
 
 def test_a_living_one_is_not(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
-    with Listener.bind(path):
+    with UnixListener.bind(path):
         with pytest.raises(TryAgainError, match="another program listens"):
-            Listener.bind(path)
+            UnixListener.bind(path)
         assert os.path.exists(path)
 
 
@@ -68,30 +81,30 @@ def test_what_is_no_socket_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("precious")
     with pytest.raises(CannotCreateError, match="Address already in use"):
-        Listener.bind(str(path))
+        UnixListener.bind(str(path))
     assert path.read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", ["missing/s", "x" * 200])
 def test_paths_that_cannot_be(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CannotCreateError, match="a socket cannot be made at"):
-        Listener.bind(str(tmp_path / name))
+    with pytest.raises(CannotCreateError, match=r"the socket '.*' cannot be made"):
+        UnixListener.bind(str(tmp_path / name))
 
 
 def test_somebody_elses_socket_is_kept(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
-    listener = Listener.bind(path)
+    listener = UnixListener.bind(path)
     os.rename(path, path + ".old")
-    with Listener.bind(path):
+    with UnixListener.bind(path):
         listener.close()
         assert os.path.exists(path)
 
 
-def test_a_socket_from_elsewhere_has_no_path(tmp_path: Path, image: Image) -> None:
+def test_a_socket_from_elsewhere_has_no_path(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)
     sock.listen()
-    with Listener(sock):
+    with UnixListener(sock):
         pass
     assert os.path.exists(path)

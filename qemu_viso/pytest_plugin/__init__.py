@@ -1,0 +1,177 @@
+"""The pytest plugin: recipes, exports, guests, machines and what guests see, as fixtures.
+
+Loaded with every pytest run of every user who has the package, so it imports nothing of the project: what a fixture
+needs is imported when a test uses it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from qemu_viso.guest.build import GuestBuild
+    from qemu_viso.pytest_plugin.exports import Exports
+    from qemu_viso.pytest_plugin.machines import Machines
+    from qemu_viso.pytest_plugin.recipes import Recipes
+    from qemu_viso.pytest_plugin.record import Record
+    from qemu_viso.pytest_plugin.session import Session
+    from qemu_viso.pytest_plugin.target import Target
+    from qemu_viso.pytest_plugin.views import Views
+
+__all__ = ["RECORD"]
+
+DEFAULT_GUEST = "linux-cloud"
+DEFAULT_BUS = "scsi-cd"
+RECORD = pytest.StashKey["Record"]()
+
+MARKERS = (
+    "viso_guest(name, ...): run the test with these guests, one after the other",
+    "viso_bus(name, ...): run the test with the medium on these buses, one after the other (default: scsi-cd)",
+    "viso_firmware(name, ...): let bios or uefi start what is on the medium, instead of QEMU the guest's kernel",
+)
+
+
+# Hooks
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Three options."""
+    group = parser.getgroup("qemu-viso", "qemu-viso: guests that look at VISO recipes")
+    group.addoption(
+        "--viso-guest",
+        metavar="NAME",
+        default=DEFAULT_GUEST,
+        help="the guest of tests that do not name one by the marker viso_guest (default: %(default)s)",
+    )
+    group.addoption(
+        "--viso-accel",
+        choices=("auto", "kvm", "tcg"),
+        default="auto",
+        help="what executes the guests' instructions; auto: what has been seen to work (default: %(default)s)",
+    )
+    group.addoption(
+        "--viso-keep",
+        choices=("never", "on-error", "always"),
+        default="on-error",
+        help="when a test's recipes, command lines and consoles are kept in a folder (default: %(default)s)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what the markers mean."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each guest, bus and firmware that its markers name."""
+    for fixture in ("guest", "bus", "firmware"):
+        if f"_viso_{fixture}" in metafunc.fixturenames:
+            marker = metafunc.definition.get_closest_marker(f"viso_{fixture}")
+            if marker is not None:
+                from qemu_viso.pytest_plugin.target import names_of
+
+                metafunc.parametrize(f"_viso_{fixture}", names_of(fixture, marker), indirect=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put what the machines of a failed test said into its report, while they are still there."""
+    report = yield
+    record = item.stash.get(RECORD, None)
+    if record is not None:
+        record.report(item, report)
+    return report
+
+
+# Which guest, bus and firmware
+
+
+@pytest.fixture
+def _viso_guest(request: pytest.FixtureRequest) -> str:
+    name: str = getattr(request, "param", None) or request.config.getoption("--viso-guest")
+    return name
+
+
+@pytest.fixture
+def _viso_bus(request: pytest.FixtureRequest) -> str:
+    return getattr(request, "param", DEFAULT_BUS)
+
+
+@pytest.fixture
+def _viso_firmware(request: pytest.FixtureRequest) -> str | None:
+    return getattr(request, "param", None)
+
+
+@pytest.fixture
+def viso_target(_viso_guest: str, _viso_bus: str, _viso_firmware: str | None) -> Target:
+    """The guest, bus and firmware of this test, by name; its markers say which."""
+    from qemu_viso.pytest_plugin.target import target
+
+    return target(_viso_guest, _viso_bus, _viso_firmware)
+
+
+# What tests use
+
+
+@pytest.fixture(scope="session")
+def viso_session(request: pytest.FixtureRequest) -> Iterator[Session]:
+    """What the other fixtures are made of, for fixtures of a wider scope than one test; it knows no markers."""
+    from qemu_viso.pytest_plugin.session import Session
+
+    with Session(request.config.getoption("--viso-accel")) as session:
+        yield session
+
+
+@pytest.fixture
+def _viso_record(request: pytest.FixtureRequest) -> Record:
+    from qemu_viso.pytest_plugin.record import Record
+
+    record: Record = request.node.stash.setdefault(RECORD, Record())
+    return record
+
+
+@pytest.fixture
+def viso(tmp_path: Path, _viso_record: Record) -> Recipes:
+    """Open a recipe: `viso("--volume-id=SEED -R", files={"/user-data": "#cloud-config"})`, or `viso(path)`."""
+    from qemu_viso.pytest_plugin.recipes import Recipes
+
+    return Recipes(tmp_path, _viso_record)
+
+
+@pytest.fixture
+def viso_export(viso_session: Session) -> Iterator[Exports]:
+    """Serve an image until the test ends: `viso_export(recipe)` over NBD, or as "vhost-user-blk"."""
+    from qemu_viso.pytest_plugin.exports import Exports
+
+    with Exports(viso_session) as exports:
+        yield exports
+
+
+@pytest.fixture
+def viso_guest(_viso_guest: str, viso_session: Session) -> GuestBuild:
+    """The test's guest, built if it is not in the cache."""
+    return viso_session.guest(_viso_guest)
+
+
+@pytest.fixture
+def viso_machine(viso_session: Session, viso_target: Target, _viso_record: Record) -> Iterator[Machines]:
+    """Start a machine that runs until the test ends: `viso_machine(recipe)`."""
+    from qemu_viso.pytest_plugin.machines import Machines
+
+    with Machines(viso_session, viso_target, _viso_record) as machines:
+        yield machines
+
+
+@pytest.fixture
+def viso_view(viso_session: Session, viso_target: Target, _viso_record: Record) -> Iterator[Views]:
+    """Let the guest look at a recipe: `viso_view(recipe)`, or `viso_view(recipe, "joliet")`."""
+    from qemu_viso.pytest_plugin.views import Views
+
+    with Views(viso_session, viso_target, _viso_record) as views:
+        yield views

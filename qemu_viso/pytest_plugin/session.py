@@ -1,0 +1,226 @@
+"""What lasts as long as the test session: the loop in which machines live, builds of guests, guests that run."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from qemu_viso.errors import MissingProgramError, UsageError
+from qemu_viso.guest.agent import CONTENT_LIMIT
+from qemu_viso.guest.build import build_guest
+from qemu_viso.guest.definition import load_definition
+from qemu_viso.guest.run import spec_for, view
+from qemu_viso.opening import Opened
+from qemu_viso.pytest_plugin.exports import Export, block_medium, exported
+from qemu_viso.pytest_plugin.machines import SECONDS, GuestMachine
+from qemu_viso.pytest_plugin.plainly import plainly
+from qemu_viso.pytest_plugin.recipes import Recipes
+from qemu_viso.pytest_plugin.target import Target, skip_for, target
+from qemu_viso.pytest_plugin.views import Pool
+from qemu_viso.qemu.accelerators import best, verdicts
+from qemu_viso.qemu.deadline import Deadline
+from qemu_viso.qemu.devices import BUSES, VhostUserMedium
+from qemu_viso.qemu.machine import machine_for
+from qemu_viso.qemu.process import find_program
+from qemu_viso.qemu.sync import LoopThread
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from qemu_viso.guest.build import GuestBuild
+    from qemu_viso.guest.view import GuestView, Namespace
+    from qemu_viso.pytest_plugin.exports import Source
+    from qemu_viso.pytest_plugin.recipes import Content
+    from qemu_viso.pytest_plugin.seen import Seen
+    from qemu_viso.qemu.accelerators import Verdict
+    from qemu_viso.qemu.devices import Bus, Medium
+    from qemu_viso.qemu.platforms import Platform
+    from qemu_viso.qemu.process import Child
+
+__tracebackhide__ = True
+
+
+class Session:
+    """What the fixture `viso_session` is: the same as the others can do, without markers.
+
+    Attributes:
+        loop: the event loop in which all machines and daemons live.
+        pool: guests that run.
+    """
+
+    def __init__(self, accelerator: str) -> None:
+        self.loop = LoopThread()
+        self.pool = Pool(self)
+        self._accelerator = accelerator
+        self._verdicts: list[Verdict] | None = None
+        self._builds: dict[str, GuestBuild] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        # To it the end of a guest is a failure, and a connection that is given up a bug, with a traceback.
+        log = logging.getLogger("qemu.qmp")
+        self._stack.callback(log.setLevel, log.level)
+        log.setLevel(logging.CRITICAL + 1)
+        self._stack.enter_context(self.loop)
+        self._stack.callback(self.pool.close)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    # For fixtures of a wider scope than one test
+
+    def open(
+        self,
+        folder: Path,
+        *recipe: str | os.PathLike[str],
+        files: Mapping[str, Content] | None = None,
+        name: str | None = None,
+    ) -> Opened:
+        """Open a recipe as `viso` does, with a folder of the caller's choice."""
+        return Recipes(folder)(*recipe, files=files, name=name)
+
+    @plainly
+    def guest(self, name: str) -> GuestBuild:
+        """A guest, built if it is not in the cache; only one of several processes builds it.
+
+        Skips the test where a program is missing that this needs.
+
+        Raises:
+            MissingInputError: there is no such guest, or no package source has a package of it.
+            InputOutputError: a download failed.
+        """
+        build = self._builds.get(name)
+        if build is None:
+            definition = load_definition(name)
+            try:
+                find_program(definition.platform.program)  # before anything is downloaded for it
+                build = build_guest(definition, progress=print)
+            except MissingProgramError as error:
+                skip_for(error)
+            self._builds[name] = build
+        return build
+
+    @plainly
+    def view(
+        self,
+        guest: str,
+        bus: str,
+        source: Source,
+        namespace: Namespace | None = None,
+        *,
+        firmware: Literal["bios", "uefi"] | None = None,
+        limit: int = CONTENT_LIMIT,
+        seconds: float = SECONDS,
+    ) -> Seen:
+        """What a guest sees of a medium, as `viso_view` tells it."""
+        return self.pool.view(target(guest, bus, firmware), source, namespace, limit=limit, seconds=seconds)
+
+    # For the other fixtures
+
+    def bus(self, name: str) -> Bus:
+        """A bus by its name."""
+        return BUSES[name]
+
+    def accelerator(self, platform: Platform) -> Verdict:
+        """What executes the instructions of a platform's guests; skips the test where what was asked for does not."""
+        if self._verdicts is None:
+            try:
+                self._verdicts = self.loop.run(verdicts())
+            except MissingProgramError as error:
+                skip_for(error)
+        asked = self._verdicts if self._accelerator == "auto" else [
+            each for each in self._verdicts if each.accelerator == self._accelerator
+        ]  # fmt: skip
+        for verdict in asked:
+            if self._accelerator != "auto" and not verdict.works:
+                pytest.skip(f"the accelerator '{verdict.accelerator}' does not work here: {verdict.reason}")
+            if verdict.accelerator != "tcg" and platform.program != "qemu-system-x86_64" and len(asked) == 1:
+                pytest.skip(f"the accelerator '{verdict.accelerator}' runs no guests of {platform.name}")
+        return best(asked, platform)
+
+    def scripted_view(
+        self, where: Target, source: Source, namespace: Namespace, limit: int, seconds: float
+    ) -> GuestView:
+        """What a guest without an agent sees, which looks once and tells all; skips the test where it cannot be."""
+        where.require()
+        bus, verdict = BUSES[where.bus], self.accelerator(where.definition.platform)
+        with ExitStack() as stack:
+            medium, _ = self.attach(stack, source, bus.carries)
+            work = view(
+                self.guest(where.guest),
+                bus,
+                medium,
+                [namespace],
+                Deadline.after(seconds),
+                accelerator=verdict.accelerator,
+                limit=limit,
+                sandbox=verdict.sandbox,
+            )
+            (seen,) = self.loop.run(work)
+        if isinstance(source, Opened) and source.image.stale is not None:
+            raise source.image.stale
+        return seen
+
+    def attach(
+        self, stack: ExitStack, source: Source, carries: Literal["block", "vhost-user"]
+    ) -> tuple[Medium, Child | None]:
+        """A medium for a bus, and the daemon that it depends on.
+
+        Args:
+            stack: what serves the medium until it is closed.
+            source: what the medium holds.
+            carries: what the bus carries.
+        """
+        if not isinstance(source, Export):
+            if carries == "block":
+                return stack.enter_context(block_medium(source)), None
+            source = stack.enter_context(exported(self.loop, source, "vhost-user-blk"))
+        if isinstance(source.medium, VhostUserMedium) != (carries == "vhost-user"):
+            raise UsageError(f"an export of the kind {source.kind} does not fit the bus, which carries {carries}")
+        return source.medium, source.daemon
+
+    def machine(
+        self,
+        source: Source,
+        where: Target,
+        *,
+        guest: GuestBuild | None = None,
+        memory: int | None = None,
+        options: Sequence[str] = (),
+        seconds: float = SECONDS,
+    ) -> tuple[GuestMachine, ExitStack]:
+        """A machine that is not yet started, and what its medium depends on; skips the test where it cannot be."""
+        where.require()
+        platform, bus = where.definition.platform, BUSES[where.bus]
+        verdict = self.accelerator(platform)
+        stack = ExitStack()
+        try:
+            medium, daemon = self.attach(stack, source, bus.carries)
+            if where.firmware is None:
+                build = guest or self.guest(where.guest)
+                spec = spec_for(build, bus, medium, verdict.accelerator, sandbox=verdict.sandbox)
+            else:
+                spec = machine_for(
+                    platform,
+                    bus,
+                    medium,
+                    boot=where.firmware,
+                    accelerator=verdict.accelerator,
+                    sandbox=verdict.sandbox,
+                )
+            spec = dataclasses.replace(spec, memory=memory or spec.memory, extra=tuple(options))
+        except BaseException:
+            stack.close()
+            raise
+        return GuestMachine(self, spec, seconds, where, source, daemon), stack

@@ -1,0 +1,194 @@
+"""The fixture `viso_view`: what a guest sees of a recipe, from a guest that runs already where that is possible."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from qemu_viso.errors import UsageError
+from qemu_viso.guest.agent import CONTENT_LIMIT
+from qemu_viso.guest.wire import RefusedError
+from qemu_viso.pytest_plugin.exports import origin
+from qemu_viso.pytest_plugin.machines import SECONDS
+from qemu_viso.pytest_plugin.plainly import plainly
+from qemu_viso.pytest_plugin.seen import Seen, choose_namespace
+from qemu_viso.qemu.deadline import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from qemu_viso.guest.view import Namespace
+    from qemu_viso.pytest_plugin.exports import Export, Source
+    from qemu_viso.pytest_plugin.machines import GuestMachine
+    from qemu_viso.pytest_plugin.record import Record
+    from qemu_viso.pytest_plugin.session import Session
+    from qemu_viso.pytest_plugin.target import Target
+
+T = TypeVar("T")
+
+__tracebackhide__ = True
+
+MOST_RUNNING = 2
+
+
+class Pool:
+    """Guests that have looked at a medium and still run, so that the next one costs a change of medium and no boot.
+
+    A guest that failed, or whose test failed, is ended: nobody knows what it would say next. A guest that says that it
+    cannot do what was asked is as good as before.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        # In the order of their last use.
+        self._running: dict[Target, GuestMachine] = {}
+
+    def ask(
+        self, target: Target, source: Source, question: Callable[[GuestMachine], T], record: Record | None = None
+    ) -> T:
+        """Let a guest look at a medium, and ask it something.
+
+        Raises:
+            GuestError: the guest failed, or refused.
+        """
+        machine = self._take(target, source, record)
+        try:
+            return question(machine)
+        except RefusedError:
+            raise
+        except BaseException:
+            self.end(machine)
+            raise
+
+    def _take(self, target: Target, source: Source, record: Record | None) -> GuestMachine:
+        """A guest with that medium in its drive."""
+        machine = self._running.get(target)
+        if machine is not None:
+            changeable = self._session.bus(target.bus).removable and target.firmware is None
+            if not machine.running or not (machine.source is source or changeable):
+                self.end(machine)
+                machine = None
+        if machine is None:
+            while len(self._running) >= MOST_RUNNING:
+                self.end(next(iter(self._running.values())))
+            machine = self._start(target, source, record)
+        else:
+            if record is not None:
+                record.used(machine)
+            if machine.source is not source:
+                self._change(machine, source)
+        self._running.pop(target, None)
+        self._running[target] = machine
+        return machine
+
+    def _start(self, target: Target, source: Source, record: Record | None) -> GuestMachine:
+        machine, inserted = self._session.machine(source, target, seconds=SECONDS)
+        if record is not None:
+            record.used(machine)
+        try:
+            machine.start(inserted)
+        except BaseException:
+            machine.close()
+            raise
+        return machine
+
+    def _change(self, machine: GuestMachine, source: Source) -> None:
+        try:
+            machine.change_medium(source)
+        except BaseException:
+            self.end(machine)
+            raise
+
+    def end(self, machine: GuestMachine) -> None:
+        """End a guest."""
+        self._running = {target: each for target, each in self._running.items() if each is not machine}
+        machine.close()
+
+    def forget(self, export: Export) -> None:
+        """End the guests that look at an export, which goes."""
+        for machine in [each for each in self._running.values() if each.source is export]:
+            self.end(machine)
+
+    def close(self) -> None:
+        """End all."""
+        for machine in list(self._running.values()):
+            self.end(machine)
+
+    def view(
+        self,
+        target: Target,
+        source: Source,
+        namespace: Namespace | None = None,
+        *,
+        limit: int = CONTENT_LIMIT,
+        seconds: float = SECONDS,
+        record: Record | None = None,
+    ) -> Seen:
+        """What a guest sees; see `Views`."""
+        wanted = choose_namespace(origin(source), target, namespace)
+        began = time.monotonic()
+        if target.definition.reader != "agent":
+            found = self._session.scripted_view(target, source, wanted, limit, seconds)
+            return Seen(found, origin(source), target, _reads_nothing, time.monotonic() - began)
+
+        def look(machine: GuestMachine) -> Seen:
+            found = machine.look(wanted, limit, Deadline.after(seconds))
+            return Seen(found, origin(source), target, read, time.monotonic() - began)
+
+        def read(path: str, mounted: Namespace) -> bytes:
+            return self.ask(target, source, lambda machine: machine.read(path, mounted), record)
+
+        return self.ask(target, source, look, record)
+
+
+def _reads_nothing(path: str, _: Namespace) -> bytes:
+    raise UsageError(f"the content of {path!r} cannot be asked for: this guest tells everything at once, by its hash")
+
+
+class Views:
+    """What the fixture `viso_view` is: lets the test's guest look at media."""
+
+    def __init__(self, session: Session, target: Target, record: Record) -> None:
+        self._session = session
+        self._target = target
+        self._record = record
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._record.failed:
+            for machine in self._record.machines:
+                self._session.pool.end(machine)
+
+    @plainly
+    def __call__(
+        self,
+        source: Source,
+        namespace: Namespace | None = None,
+        *,
+        limit: int = CONTENT_LIMIT,
+        seconds: float = SECONDS,
+    ) -> Seen:
+        """What the guest sees of a medium.
+
+        A guest that runs already is used again where the medium can be changed under it.
+
+        Args:
+            source: a recipe, an export of it, or the path of an image of another origin.
+            namespace: how the guest mounts it; by default the one that shows most of those that guest and image have.
+            limit: files smaller than this, in bytes, are read and hashed.
+            seconds: how long that may take.
+
+        Raises:
+            GuestError: the guest failed, with its last words; or it refused.
+            UsageError: the image has no such namespace.
+            StaleSourceError: a source changed meanwhile.
+        """
+        return self._session.pool.view(
+            self._target, source, namespace, limit=limit, seconds=seconds, record=self._record
+        )

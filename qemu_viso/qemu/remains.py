@@ -1,0 +1,72 @@
+"""What a machine leaves behind for whoever must find out why it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qemu_viso.errors import GuestError
+from qemu_viso.qemu.deadline import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qemu_viso.qemu.machine import Machine
+    from qemu_viso.qemu.process import Child
+
+SCREEN_SECONDS = 5.0
+"""How long QEMU may take to write a screen: it may be the one that hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What is known of a machine, taken while it is still there or just after it has gone.
+
+    Attributes:
+        commands: the command lines of QEMU and of the processes that it depends on.
+        transcript: QMP's last commands (`>`), replies (`<`) and events (`!`).
+        console: the last that the guest wrote, as it was written.
+        said: (program, what it wrote on standard error and standard output).
+        screenshot: a PNG file's content; None where there is no screen, or nobody to draw it.
+    """
+
+    commands: tuple[tuple[str, ...], ...]
+    transcript: tuple[str, ...]
+    console: bytes
+    said: tuple[tuple[str, str], ...]
+    screenshot: bytes | None
+
+
+async def remains_of(machine: Machine, others: Sequence[Child] = ()) -> Remains:
+    """Take what is known of a machine; never fails.
+
+    Args:
+        machine: alive, or ended a moment ago.
+        others: processes on which it depends.
+    """
+    if not machine.started:
+        return Remains(tuple(each.argv for each in others), (), b"", (), None)
+    screenshot = await _screenshot(machine)
+    children = (*others, machine.child)
+    return Remains(
+        tuple(each.argv for each in children),
+        tuple(machine.monitor.transcript),
+        machine.console.remembered,
+        tuple((each.name, each.output) for each in children if each.output),
+        screenshot,
+    )
+
+
+async def _screenshot(machine: Machine) -> bytes | None:
+    if machine.child.status is not None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="qemu-viso-screen-") as folder, contextlib.suppress(GuestError, OSError):
+        path = Path(folder) / "screen.png"
+        # Not by the machine: it has had its trouble, and would tell of it instead.
+        arguments = {"filename": str(path), "format": "png"}
+        await machine.monitor.execute("screendump", Deadline.after(SCREEN_SECONDS), arguments)
+        return path.read_bytes()
+    return None

@@ -1,0 +1,113 @@
+"""`qemu-viso boot`: a machine for a person, who watches, writes, looks and changes what is on the medium."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MARKER = "--iprt-iso-maker-file-marker-bourne-sh 0f7b3c52-52c1-4d6c-9a43-0a5a3f8e7d11"
+
+LONG = 60.0
+
+# Writes itself to sector 40 of the drive that it was started from, reads that back, says W if that is what was
+# written and E if not, on the serial port and on the screen, and turns the machine off.
+WRITER = (
+    bytes.fromhex(
+        "31c0 8ed8 8ec0 8ed0 bc007c"  # xor ax, ax; mov ds, ax; mov es, ax; mov ss, ax; mov sp, 0x7c00
+        "be427c b80043 cd13 7219"  # mov si, packet; mov ax, 0x4300; int 0x13: extended write; jc fail
+        "c706467c0080 b442 cd13 720d"  # mov word [packet + 4], 0x8000; mov ah, 0x42; int 0x13: read; jc fail
+        "a10080 3b06007c 7504"  # mov ax, [0x8000]; cmp ax, [0x7c00]; jne fail
+        "b057 eb02 b045"  # mov al, 'W'; jmp say; fail: mov al, 'E'
+        "baf803 ee b40e cd10"  # say: mov dx, 0x3f8; out dx, al; mov ah, 0x0e; int 0x10
+        "ba0406 b80020 ef"  # mov dx, 0x604; mov ax, 0x2000; out dx, ax: off, as ACPI would do it
+        "f4 ebfd"  # stop: hlt; jmp stop
+        "1000 0100 007c0000 2800000000000000"  # packet: one sector at 0x7c00, number 40
+    ).ljust(510, b"\0")
+    + b"\x55\xaa"
+)
+# cli; stop: hlt; jmp stop
+SLEEPER = bytes.fromhex("fa f4 ebfd").ljust(510, b"\0") + b"\x55\xaa"
+
+
+def bootable(folder: Path, code: bytes) -> Path:
+    """A recipe that boots a sector, from a CD and from a disk."""
+    (folder / "sector").write_bytes(code)
+    (folder / "note").write_text("first")
+    (folder / "room").write_bytes(bytes(4 << 20))  # SeaBIOS reads no disk of less than some cylinders
+    recipe = folder / "boot.viso"
+    recipe.write_text(
+        f"{MARKER} /sector=sector /note=note /room=room --eltorito-boot=/sector --no-emulation-boot -G sector"
+    )
+    return recipe
+
+
+def argv(recipe: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "qemu_viso", "boot", str(recipe), *options]
+
+
+@pytest.mark.parametrize(("options", "said"), [pytest.param((), "E", marks=pytest.mark.full), (("--overlay",), "W")])
+def test_an_overlay_takes_what_the_guest_writes(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    recipe = bootable(tmp_path, WRITER)
+    done = subprocess.run(
+        argv(recipe, "--bus", "virtio-blk", *options), capture_output=True, text=True, check=False, timeout=LONG
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    # SeaBIOS keeps what it says for the serial port for a while; what is written past it comes between.
+    assert said in done.stdout.partition("Booting from Hard Disk")[2]
+    assert (tmp_path / "sector").read_bytes() == WRITER
+
+
+def test_the_last_look_is_kept(tmp_path: Path) -> None:
+    recipe, picture = bootable(tmp_path, WRITER), tmp_path / "screen.png"
+    done = subprocess.run(
+        argv(recipe, "--screenshot", str(picture)), capture_output=True, text=True, check=False, timeout=LONG
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    data = picture.read_bytes()
+    assert data.startswith(b"\x89PNG")
+    at = data.index(b"IDAT")
+    pixels = zlib.decompressobj().decompress(data[at + 4 :])
+    assert len(set(pixels)) > 2, "there is text on the screen"
+
+
+@pytest.mark.full
+def test_a_picture_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    picture = tmp_path / "nowhere" / "screen.png"
+    command = argv(bootable(tmp_path, WRITER), "--screenshot", str(picture))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONG)
+    assert done.returncode == 74
+    assert str(picture) in done.stderr
+
+
+def test_the_drive_follows_the_sources(tmp_path: Path) -> None:
+    """A changed source, a mistake in the recipe, its correction; a new file in a directory looked at only now."""
+    recipe = bootable(tmp_path, SLEEPER)
+    text = recipe.read_text()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv(recipe, "--watch"), stdin=pipe, stdout=pipe, stderr=pipe, text=True) as boot:
+        assert boot.stdin is not None
+        assert boot.stdout is not None
+        assert boot.stderr is not None
+        told = boot.stderr.readline
+        said = ""
+        while "Booting from DVD" not in said:
+            said += boot.stdout.read(1)
+        (tmp_path / "note").write_text("second")
+        assert told() == "qemu-viso: the medium has been changed\n"
+        recipe.write_text(text + " /more/=missing")
+        assert "missing' does not exist; the medium stays as it was" in told()
+        (tmp_path / "missing").mkdir()
+        assert told() == "qemu-viso: the medium has been changed\n"
+        (tmp_path / "missing" / "file").write_text("file")
+        assert told() == "qemu-viso: the medium has been changed\n"
+        boot.stdin.write("\x1d")
+        boot.stdin.close()
+        assert boot.wait(LONG) == 0
+        assert boot.stderr.read() == ""
