@@ -25,7 +25,7 @@ from qemu_viso.qemu.sync import SyncMachine
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 MEMORY = 1024
 # Without hardware virtualisation systemd and cloud-init take most of a minute on an idle machine.
-SECONDS = 400.0
+SECONDS = 900.0
 
 # Building it downloads and installs a hundred packages.
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
