@@ -35,7 +35,7 @@ def start(tmp_path: Path, mark: str, *words: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
-        env=os.environ | {"TMPDIR": str(tmp_path), MARK: mark},
+        env=os.environ | {"TMPDIR": str(tmp_path), "XDG_STATE_HOME": f"{tmp_path}-state", MARK: mark},
     )
 
 
