@@ -69,10 +69,10 @@ class Pool:
     def _take(self, target: Target, source: Source, record: Record | None) -> GuestMachine:
         """A guest with that medium in its drive."""
         machine = self._running.get(target)
-        if machine is not None:
-            if not machine.running or not (machine.source is source or self._changeable(target)):
-                self.end(machine)
-                machine = None
+        suits = machine is not None and (machine.source is source or self._changeable(target))
+        if machine is not None and not (suits and machine.running):
+            self.end(machine)
+            machine = None
         if machine is None:
             while len(self._running) >= MOST_RUNNING:
                 self._make_room()
