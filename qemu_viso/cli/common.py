@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -41,11 +42,16 @@ def set_up_logging() -> None:
     logging.getLogger("qemu_viso").setLevel(logging.INFO)
 
 
-def open_recipe(path: str) -> Opened:
-    """Open a recipe, and print its warnings on stderr."""
+def open_recipe(path: str, *, replaceable: bool = False) -> Opened:
+    """Open a recipe, and print its warnings on stderr.
+
+    Unless it is replaceable, it is open as long as the process lives, and the garbage collector need not look at it.
+    """
     from qemu_viso.opening import open_viso
 
     opened = open_viso(path)
+    if not replaceable:
+        gc.freeze()
     for warning in opened.tree.warnings:
         print(f"qemu-viso: warning: {warning}", file=sys.stderr)
     return opened

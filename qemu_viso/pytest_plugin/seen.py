@@ -15,7 +15,7 @@ from qemu_viso.opening import Opened
 from qemu_viso.verify.contents import sampled
 from qemu_viso.verify.diff import compare
 from qemu_viso.verify.expected import expected_view, namespaces, require
-from qemu_viso.verify.place import find_extent, place_of
+from qemu_viso.verify.place import Places, find_extent
 from qemu_viso.verify.report import SHOWN, Report
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Seen(Mapping[str, "Entry"]):
         expected = expected_view(opened.tree, view.namespace, view.reader)
         pieces = self._sampled(expected)
         count, differences = compare(opened.tree, view, sampled=pieces, expected=expected)
-        placed = [_placed(each, opened, view.namespace) for each in differences[:SHOWN]]
+        places = Places(opened.image)
+        placed = [_placed(each, opened, view.namespace, places) for each in differences[:SHOWN]]
         report = Report(
             opened.recipe.path,
             where.guest,
@@ -164,10 +165,10 @@ def _finished(work: Coroutine[object, object, T]) -> T:
     raise AssertionError("it waits for something")
 
 
-def _placed(difference: Difference, opened: Opened, namespace: Namespace) -> Difference:
+def _placed(difference: Difference, opened: Opened, namespace: Namespace, places: Places) -> Difference:
     """A difference with the bytes from which the guest read it."""
     extent = find_extent(opened, namespace, difference.path, difference.field)
-    return difference if extent is None else replace(difference, place=place_of(opened.image, extent))
+    return difference if extent is None else replace(difference, place=places.of(extent, difference.field))
 
 
 def choose_namespace(what: Opened | Path, target: Target, asked: Namespace | None) -> Namespace:
