@@ -1,9 +1,12 @@
-"""What the tests that boot guests share: the guest, built once."""
+"""The two tiers of the tests that boot guests; everything else is the public plugin's."""
 
 from __future__ import annotations
 
 import os
-import pytest
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 # In the checkout there is no entry point that tells pytest of it.
 pytest_plugins = ["qemu_viso.pytest_plugin"]
