@@ -180,8 +180,9 @@ class Anatomy:
         """What nothing claims: padding to the end of a sector, or sectors that are not in use."""
         index = bisect_right(self.starts, low) - 1
         before = self.stretches[index][1] if index >= 0 else None
+        stop = self.starts[index + 1] if index + 1 < len(self.starts) else self.image.size
         subject = ""
-        if before is not None and high <= -(-start // 2048) * 2048:
+        if before is not None and stop <= -(-start // 2048) * 2048:
             what = before.subject or f"the {before.kind}"
             subject = f"to the end of the sector, behind {what}"
         data = self._source.read(low, min(high - low, LOOKED_AT))
