@@ -26,6 +26,7 @@ from tests.judges import samples
 from tests.judges.compare import view_of
 from tests.judges.reader.image import inspect
 from tests.recipes import write_files, write_recipe
+from tests.tree.makers import handmade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -337,6 +338,8 @@ def test_mistakes(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     broken = bytearray(bytes_of(open_image(path)))
     broken[16 * 2048 + 128] ^= 0xFF
     (folder / "broken.iso").write_bytes(broken)
+    circle = handmade(folder / "circle.iso", {20: [(b"D", 20, 2048, 2)]})
+    assert "holds itself" in run(capfd, path, str(circle))[2]
     status, _, err = run(capfd, path, str(folder / "broken.iso"))
     assert status == 65
     assert "cannot be read" in err
