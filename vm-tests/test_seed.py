@@ -51,7 +51,7 @@ def test_the_seed_of_the_samples(debian: GuestBuild, viso: Recipes, viso_machine
     """Host name, user, file and its mode, and a command, which tells of them on the console."""
     seed = viso(IMAGES / "seed.viso")
     machine = viso_machine(seed, guest=debian, memory=MEMORY, options=root_disk(debian), seconds=SECONDS)
-    said = machine.wait_for_console(r"seeded: [^\r\n]+")
+    said = machine.wait_for_console(r"seeded: [^\r\n]+(?=[\r\n])")
     content = re.search(r"content: \|\n +(.*\n)", (IMAGES / "seed" / "user-data").read_text(encoding="utf-8"))
     assert content is not None
     assert said == f"seeded: lovelace ada 640 {hashlib.sha256(content[1].encode()).hexdigest()} -"
