@@ -59,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="end connections that are idle for so long (default: none)",
     )
+    parser.add_argument(
+        "--workers",
+        type=_number,
+        default=0,
+        metavar="N",
+        help="share the connections without TLS among N processes, for clients that open several (default: threads)",
+    )
     life = parser.add_argument_group("life and death")
     life.add_argument(
         "--run",
@@ -81,12 +88,14 @@ def run(arguments: argparse.Namespace) -> int:
     tls = _tls(arguments)
     if arguments.exit_with_parent:
         _end_with_parent()
-    images = {name: open_recipe(spec).image for name, spec in names.items()}
+    images = {name: open_recipe(spec, replaceable=True).image for name, spec in names.items()}
     listener = _listener(arguments)
     limits = Limits(arguments.max_connections, arguments.handshake_limit or None, arguments.idle_limit or None)
     with (
         listener,
-        Server(images, listener, tls=tls, insecure=arguments.insecure, limits=limits) as server,
+        Server(
+            images, listener, tls=tls, insecure=arguments.insecure, limits=limits, workers=arguments.workers
+        ) as server,
         _pid_file(arguments.pid_file),
     ):
         if arguments.run is None:
@@ -99,6 +108,10 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 1")
     return int(text)
+
+
+def _number(text: str) -> int:
+    return 0 if text == "0" else _count(text)
 
 
 def _seconds(text: str) -> float:
@@ -216,7 +229,7 @@ def _open_again(server: Server, names: dict[str, str]) -> None:
     images: dict[str, Image] = {}
     for name, spec in names.items():
         try:
-            images[name] = open_recipe(spec).image
+            images[name] = open_recipe(spec, replaceable=True).image
         except (QemuVisoError, OSError) as error:
             reason = error.sentence if isinstance(error, QemuVisoError) else str(error)
             print(f"qemu-viso: {reason}; the images stay as they were", file=sys.stderr, flush=True)

@@ -81,7 +81,8 @@ class Server:
         tls: a context from `tls.server_context`, with which every client must use TLS; None for a server without TLS.
         insecure: allow clients of other machines without TLS.
         limits: what a client may cost.
-        workers: so many processes share the connections without TLS; with 0 all are served by threads of this one.
+        workers: so many processes share the connections that have neither TLS nor a trace; all others are served by
+            threads of this one.
         trace: writes down what clients read; None for none.
 
     Raises:
@@ -154,7 +155,7 @@ class Server:
             before.workers.retire()
 
     def _with_workers(self, exports: _Exports) -> _Exports:
-        if not self._workers:
+        if not self._workers or self._trace is not None:
             return exports
         from qemu_viso.nbd.workers import Workers
 

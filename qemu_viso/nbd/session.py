@@ -130,7 +130,6 @@ class Session:
         An error of a source leaves it at any point: `_batch` has the requests that are not answered yet, `_pending`
         the ones that have not been looked at.
         """
-        receive_into, receive = self._channel.receive_into, parser.receive
         read, structured = read_head(self._mode), self._mode is Mode.STRUCTURED
         batch, out, touched, find, pread = self._batch, self._out, self._touched, self._find, os.pread
         low, high, delta, descriptor, handle, view = _NOWHERE
@@ -166,10 +165,49 @@ class Session:
             self._commit()
             if self._disconnected or parser.violation is not None:
                 return None if self._disconnected else parser.violation
+            requests = self._alternate(parser, buffer)
+            if requests is None:
+                return None
+            self._pending = iter(requests)
+
+    def _alternate(self, parser: RequestParser, buffer: memoryview) -> list[Request] | None:
+        """Receive the next requests, None at the end.
+
+        A client that waits for each reply is answered here, in a straight line of four system calls a request, for as
+        long as it asks for little and from one place.
+        """
+        receive_into, receive, send = self._channel.receive_into, parser.receive, self._channel.send
+        read, structured = read_head(self._mode), self._mode is Mode.STRUCTURED
+        batch, find, pread = self._batch, self._find, os.pread
+        low, high, delta, descriptor, handle, view = _NOWHERE
+        while True:
             count = receive_into(buffer)
             if not count:
                 return None
-            self._pending = iter(receive(buffer[:count]))
+            requests = receive(buffer[:count])
+            if len(requests) != 1 or parser.violation is not None:
+                return requests
+            head, cookie, offset, length, _ = requests[0]
+            if head != read or not 0 < length < SEND_FILE_FROM:
+                return requests
+            batch.append(requests[0])  # an error from here on is `_again`'s affair
+            if not low <= offset < high:
+                low, high, delta, descriptor, handle, view = find(offset) or _NOWHERE
+            if not low <= offset <= high - length:
+                batch.clear()
+                return requests
+            if view is not None:
+                data: Buffer = view[offset - low : offset - low + length]
+            else:
+                data = pread(descriptor, length, offset - delta)
+                if len(data) != length or handle is None:
+                    raise InputOutputError("short")
+                handle.verify()
+            if structured:
+                send((STRUCTURED_DATA.pack(_DATA, _DONE, _OFFSET_DATA, cookie, length + 8, offset), data))
+            else:
+                send((self._replies.data(cookie, offset, length, offset, done=True), data))
+            batch.clear()
 
     def _find(self, offset: int) -> Span | None:
         """`Image.span`, with the files of the last reads at hand."""
@@ -190,10 +228,7 @@ class Session:
         for handle in self._touched.values():
             if handle is not None:
                 handle.verify()
-        if self._out or self._owed:
-            self._send()
-        else:
-            self._forget()
+        self._send()
 
     def _send(self, *, more: bool = False) -> None:
         if self._owed:

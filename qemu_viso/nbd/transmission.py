@@ -97,9 +97,14 @@ class RequestParser:
         """The requests that are complete now; the bytes of the next one are kept."""
         if self.violation is not None:
             return []
-        size = self._header.size
+        header = self._header
+        size = header.size
         if not self._pending and self._payload_of is None and len(data) % size == 0:
-            requests = list(self._header.iter_unpack(data))
+            if len(data) == size:  # the usual case of a client that waits for each reply
+                request: Request = header.unpack(data)
+                if request[0] == self._read:
+                    return [request]
+            requests = list(header.iter_unpack(data))
             read = self._read
             for request in requests:
                 if request[0] != read and not self._plain(request):

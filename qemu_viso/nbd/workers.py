@@ -97,31 +97,37 @@ class Workers:
                 with theirs:
                     try:
                         socket.send_fds(worker.control, [marshal.dumps(order)], [sock.fileno(), theirs.fileno()])
-                    except OSError:
+                    except ConnectionError:
                         self._look_after(worker)
                         return None
-                return (self._wait(worker, ours, self._images[selected.export.name], report),)
+                    except OSError:  # too many descriptors are on their way
+                        return None
+                return self._wait(worker, ours, self._images[selected.export.name], report)
 
     def _wait(
         self, worker: _Worker, reports: socket.socket, image: Image, report: Callable[[Exception], None]
-    ) -> str | None:
+    ) -> tuple[str | None] | None:
         while data := reports.recv(_MESSAGE):
             kind, text, hint, stale = marshal.loads(data)
             if kind == _ERROR:
                 if stale:
                     image.mark_stale(StaleSourceError(text, hint=hint))
                 report(StaleSourceError(text, hint=hint) if stale else InputOutputError(text, hint=hint))
+                with suppress(OSError):
+                    reports.send(b"noted")
             elif kind == _TIMEOUT:
                 raise ChannelTimeoutError
             elif kind == _CLOSED:
                 raise ChannelClosedError(text)
             elif kind == _FAILED:
                 logger.error("a connection failed\n%s", text)
-                return None
+                return (None,)
             else:
-                return text or None
+                return (text or None,)
         self._look_after(worker)
-        raise ChannelClosedError("its worker has left it")
+        if worker.alive:
+            return None
+        raise ChannelClosedError("its worker process has ended")
 
     @contextmanager
     def _chosen(self) -> Iterator[_Worker | None]:
@@ -138,11 +144,15 @@ class Workers:
                 self._end_if_unused()
 
     def _look_after(self, worker: _Worker) -> None:
-        """Note whether a worker that did not answer has ended."""
+        """A worker left a connection without a word: either it says that it could not take it, or it has ended."""
         with self._lock:
-            if not worker.alive or os.waitpid(worker.pid, os.WNOHANG) == (0, 0):
+            if not worker.alive:
                 return
+            with suppress(ConnectionError):
+                if worker.control.recv(_MESSAGE):
+                    return
             worker.alive = False
+            os.waitpid(worker.pid, 0)
         logger.warning("worker process %d has ended; its clients were disconnected", worker.pid)
 
     def retire(self) -> None:
@@ -206,10 +216,13 @@ def _be_worker(control: socket.socket, images: Mapping[str, Image], status: Mapp
             if not order:
                 break  # the parent has closed its end, or has died
             opened = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-            if len(opened) == 2:  # else there was no number free; the parent sees its packets' socket closed
-                with suppress(RuntimeError):  # no thread: the same
-                    Thread(target=_serve, args=(images, status, *opened, order), daemon=True).start()
-            del opened
+            try:
+                sock, reports = opened  # fewer when there is no number free
+                Thread(target=_serve, args=(images, status, sock, reports, order), daemon=True).start()
+            except (ValueError, RuntimeError):
+                control.send(b"not able to")
+                for each in opened:
+                    each.close()
     finally:
         os._exit(0)
 
@@ -247,6 +260,7 @@ def _report(reports: socket.socket, error: Exception) -> None:
         _tell(reports, _ERROR, error.message, error.hint, stale=stale)
     else:
         _tell(reports, _ERROR, str(error))
+    reports.recv(_MESSAGE)  # nobody hears of an error before the parent knows of it
 
 
 def _tell(reports: socket.socket, kind: int, text: str, hint: str | None = None, *, stale: bool = False) -> None:

@@ -32,8 +32,13 @@ class Handle:
             os.close(self.descriptor)
 
     def verify(self) -> None:
-        """Raise `StaleSourceError` unless the file is still the one that was laid out (one fstat)."""
-        self.file.check(os.fstat(self.descriptor))
+        """Raise `StaleSourceError` unless the file is still the one that was laid out (one fstat).
+
+        It was compared as a whole when it was opened, and what a descriptor stands for stays the same file.
+        """
+        status, file = os.fstat(self.descriptor), self.file
+        if status.st_mtime_ns != file.mtime_ns or status.st_size != file.size:
+            file.check(status)
 
 
 class HandleCache:

@@ -16,6 +16,7 @@ from qemu_viso.guest.labels import JOLIET_ESCAPES
 from qemu_viso.image.explain import explain
 from qemu_viso.layout.joliet import Joliet
 from qemu_viso.layout.primary import Primary
+from qemu_viso.layout.rock_ridge import recorded_names
 from qemu_viso.layout.udf_names import udf_names
 from qemu_viso.tree.nodes import Directory
 from qemu_viso.tree.nodes import Namespace as TreeNamespace
@@ -184,8 +185,9 @@ def _children(tree: Tree, directory: Directory, namespace: Namespace) -> Iterato
         for encoded, _, node in Joliet().entries(directory):
             yield encoded.decode("utf-16-be").rstrip("."), encoded, node
     else:
-        for identifier, name, node in Primary(tree.settings, tree.time_ns).entries(directory):
-            rock = rock_name(directory.rock_name(name))
+        renamed = recorded_names(directory)
+        for identifier, name, node in Primary(tree.settings).entries(directory):
+            rock = rock_name(renamed.get(name, name))
             yield (rock if namespace == "rock" else plain_name(identifier.decode())), identifier, node
 
 

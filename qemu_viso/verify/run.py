@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.guest.agent import CONTENT_LIMIT
 from qemu_viso.guest.run import booted
@@ -55,6 +55,7 @@ async def verify(
     seconds: float = TIMEOUT_SECONDS,
     accelerator: str = "tcg",
     from_medium: bool = False,
+    firmware: Literal["bios", "uefi"] = "bios",
 ) -> list[Report]:
     """Boot a guest once, and compare what it sees in each namespace with what the recipe promises.
 
@@ -66,6 +67,7 @@ async def verify(
         seconds: how long all of it may take, beside the time that many names and much data take.
         accelerator: what executes the guest's instructions.
         from_medium: the guest's kernel is on the medium, and the machine's firmware starts it from there.
+        firmware: the one that does.
 
     Raises:
         GuestError: QEMU or the guest failed.
@@ -81,7 +83,14 @@ async def verify(
     with Server({opened.image.name: opened.image}, listener):
         started = time.monotonic()
         async with booted(
-            build, BUSES[bus], medium, deadline, namespaces, accelerator=accelerator, from_medium=from_medium
+            build,
+            BUSES[bus],
+            medium,
+            deadline,
+            namespaces,
+            accelerator=accelerator,
+            from_medium=from_medium,
+            firmware=firmware,
         ) as session:
             look = Looking(session, opened, build.definition.name, bus, Sums())
             reports = []

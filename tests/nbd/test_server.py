@@ -31,6 +31,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Mixed:
     return mixed(tmp_path_factory.mktemp("image"))
 
 
+@pytest.fixture(params=[0, 2], ids=["threads", "workers"])
+def workers(request: pytest.FixtureRequest) -> int:
+    count: int = request.param
+    return count
+
+
 def path_of(listener: Listener) -> str:
     assert isinstance(listener.address, UnixAddress)
     return listener.address.path
@@ -63,11 +69,11 @@ def open_descriptors() -> set[str]:
     return found
 
 
-def test_nothing_is_left_behind(image: Mixed) -> None:
+def test_nothing_is_left_behind(image: Mixed, workers: int) -> None:
     threads, descriptors = set(threading.enumerate()), open_descriptors()
     listener = listen_unix()
     path = path_of(listener)
-    with Server({"test": image.image}, listener) as server:
+    with Server({"test": image.image}, listener, workers=workers) as server:
         clients = [Client(path) for _ in range(5)]
         assert clients[0].read(0, 512) == bytes(512)
         assert server.connections == 5
@@ -82,9 +88,9 @@ def test_nothing_is_left_behind(image: Mixed) -> None:
     server.stop()
 
 
-def test_close_lets_replies_finish(image: Mixed) -> None:
+def test_close_lets_replies_finish(image: Mixed, workers: int) -> None:
     listener = listen_unix()
-    server = Server({"test": image.image}, listener).__enter__()
+    server = Server({"test": image.image}, listener, workers=workers).__enter__()
     start, size = image.starts["big"], 700_000
     with Client(path_of(listener), "simple") as client:
         client.send(READ, start, size)
@@ -95,10 +101,12 @@ def test_close_lets_replies_finish(image: Mixed) -> None:
         closer.join()
 
 
-def test_close_does_not_wait_for_a_client_that_takes_nothing(image: Mixed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_does_not_wait_for_a_client_that_takes_nothing(
+    image: Mixed, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("qemu_viso.nbd.server.CLOSE_GRACE", 0.01)
     listener = listen_unix()
-    with Server({"test": image.image}, listener), Client(path_of(listener)) as client:
+    with Server({"test": image.image}, listener, workers=workers), Client(path_of(listener)) as client:
         client.send(READ, 0, len(image.expected), flags=4)
         client.take(1)
     assert all(thread.name != "nbd-connection" for thread in threading.enumerate())
@@ -133,7 +141,7 @@ def test_serve_forever_ends_at_a_signal(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_new_clients_get_new_images_and_old_ones_keep_theirs(image: Mixed, tmp_path: Path) -> None:
+def test_new_clients_get_new_images_and_old_ones_keep_theirs(image: Mixed, workers: int, tmp_path: Path) -> None:
     other = mixed(tmp_path, "other")
     edit = b"LITERAL"
     from qemu_viso.image import Literal
@@ -141,7 +149,7 @@ def test_new_clients_get_new_images_and_old_ones_keep_theirs(image: Mixed, tmp_p
     other.image.regions.contents[1] = Literal(edit, "another descriptor")
     listener = listen_unix()
     start = image.starts["literal"]
-    with Server({"test": image.image}, listener) as server, Client(path_of(listener)) as old:
+    with Server({"test": image.image}, listener, workers=workers) as server, Client(path_of(listener)) as old:
         assert old.read(start, 7) == b"literal"
         server.replace({"test": other.image, "second": image.image})
         with Client(path_of(listener), export="test") as new, Client(path_of(listener), export="second") as second:
@@ -149,9 +157,9 @@ def test_new_clients_get_new_images_and_old_ones_keep_theirs(image: Mixed, tmp_p
         assert server.uri_of("second").startswith("nbd+unix:///second?")
 
 
-def test_too_many_connections(image: Mixed, caplog: pytest.LogCaptureFixture) -> None:
+def test_too_many_connections(image: Mixed, workers: int, caplog: pytest.LogCaptureFixture) -> None:
     listener = listen_unix()
-    server = Server({"test": image.image}, listener, limits=Limits(connections=2))
+    server = Server({"test": image.image}, listener, limits=Limits(connections=2), workers=workers)
     with server, Client(path_of(listener)), Client(path_of(listener)) as second:
         with connect(listener) as third:
             assert ended(third)
@@ -178,24 +186,30 @@ def test_the_handshake_has_a_deadline_that_dripping_does_not_escape(image: Mixed
         assert ended(silent)
 
 
-def test_the_handshake_limit_is_no_idle_limit(image: Mixed) -> None:
+def test_the_handshake_limit_is_no_idle_limit(image: Mixed, workers: int) -> None:
     listener = listen_unix()
-    with Server({"test": image.image}, listener, limits=Limits(handshake=0.1)), Client(path_of(listener)) as client:
+    with (
+        Server({"test": image.image}, listener, limits=Limits(handshake=0.1), workers=workers),
+        Client(path_of(listener)) as client,
+    ):
         with connect(listener) as silent:
             assert ended(silent)
         assert client.read(0, 512) == bytes(512)
 
 
-def test_idle_clients_are_disconnected(image: Mixed) -> None:
+def test_idle_clients_are_disconnected(image: Mixed, workers: int) -> None:
     listener = listen_unix()
-    with Server({"test": image.image}, listener, limits=Limits(idle=0.1)), Client(path_of(listener)) as client:
+    with (
+        Server({"test": image.image}, listener, limits=Limits(idle=0.1), workers=workers),
+        Client(path_of(listener)) as client,
+    ):
         assert client.read(0, 512) == bytes(512)
         assert client.socket.recv(1) == b""
 
 
-def test_clients_that_take_nothing_are_disconnected(image: Mixed) -> None:
+def test_clients_that_take_nothing_are_disconnected(image: Mixed, workers: int) -> None:
     listener = listen_unix()
-    server = Server({"test": image.image}, listener, limits=Limits(idle=0.1))
+    server = Server({"test": image.image}, listener, limits=Limits(idle=0.1), workers=workers)
     with server, Client(path_of(listener)) as client:
         for _ in range(4):  # more than the socket's buffers hold
             client.send(READ, 0, len(image.expected), flags=4)
@@ -229,9 +243,11 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("sent", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_clients_are_disconnected(image: Mixed, sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_hostile_clients_are_disconnected(
+    image: Mixed, workers: int, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     listener = listen_unix()
-    with Server({"test": image.image}, listener):
+    with Server({"test": image.image}, listener, workers=workers):
         with connect(listener) as sock:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 sock.sendall(sent)
@@ -256,9 +272,9 @@ HALVES = {
 
 
 @pytest.mark.parametrize("sent", HALVES.values(), ids=HALVES)
-def test_clients_that_go_away(image: Mixed, sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_clients_that_go_away(image: Mixed, workers: int, sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
     listener = listen_unix()
-    with Server({"test": image.image}, listener) as server:
+    with Server({"test": image.image}, listener, workers=workers) as server:
         for _ in range(5):
             with connect(listener) as sock:
                 sock.sendall(sent)
@@ -269,9 +285,9 @@ def test_clients_that_go_away(image: Mixed, sent: bytes, caplog: pytest.LogCaptu
     assert all(record.levelno < logging.ERROR for record in caplog.records)
 
 
-def test_a_client_that_goes_away_in_the_middle_of_a_reply(image: Mixed) -> None:
+def test_a_client_that_goes_away_in_the_middle_of_a_reply(image: Mixed, workers: int) -> None:
     listener = listen_unix()
-    with Server({"test": image.image}, listener) as server:
+    with Server({"test": image.image}, listener, workers=workers) as server:
         with Client(path_of(listener)) as client:
             client.send(READ, 0, len(image.expected), flags=4)
             client.take(100_000)
@@ -297,7 +313,7 @@ def test_something_must_be_served(image: Mixed) -> None:
             Server({"x" * 5000: image.image}, listener)
 
 
-def test_many_clients_at_once(image: Mixed) -> None:
+def test_many_clients_at_once(image: Mixed, workers: int) -> None:
     listener = listen_unix()
     wrong: list[object] = []
 
@@ -314,7 +330,7 @@ def test_many_clients_at_once(image: Mixed) -> None:
             wrong.append(error)
             raise
 
-    with Server({"test": image.image}, listener):
+    with Server({"test": image.image}, listener, workers=workers):
         threads = [threading.Thread(target=work, args=(seed,)) for seed in range(64)]
         for thread in threads:
             thread.start()

@@ -45,10 +45,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Mixed:
     return mixed(tmp_path_factory.mktemp("image"))
 
 
-@pytest.fixture(scope="module")
-def path(image: Mixed) -> Iterator[str]:
+@pytest.fixture(scope="module", params=[0, 1], ids=["threads", "worker"])
+def path(image: Mixed, request: pytest.FixtureRequest) -> Iterator[str]:
     listener = listen_unix()
-    with Server({"test": image.image}, listener):
+    with Server({"test": image.image}, listener, workers=request.param):
         assert isinstance(listener.address, UnixAddress)
         yield listener.address.path
 

@@ -58,10 +58,10 @@ def image(tmp_path: Path) -> Mixed:
     return mixed(tmp_path)
 
 
-@pytest.fixture
-def path(image: Mixed) -> Iterator[str]:
+@pytest.fixture(params=[0, 1], ids=["threads", "worker"])
+def path(image: Mixed, request: pytest.FixtureRequest) -> Iterator[str]:
     listener = listen_unix()
-    with Server({"test": image.image}, listener):
+    with Server({"test": image.image}, listener, workers=request.param):
         assert isinstance(listener.address, UnixAddress)
         yield listener.address.path
 
