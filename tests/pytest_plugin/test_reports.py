@@ -119,6 +119,15 @@ def test_without_a_cache_it_is_kept_elsewhere(pytester: pytest.Pytester, spec: N
     assert not (pytester.path / ".pytest_cache").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_told(pytester: pytest.Pytester, spec: None) -> None:
+    pytester.makepyfile(test_inner=FAILING)
+    (pytester.path / ".pytest_cache" / "d").mkdir(parents=True)
+    (pytester.path / ".pytest_cache" / "d" / "viso").write_text("in the way")
+    result = run(pytester)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["E *it has said nothing*", "*qemu-viso kept nothing*", "*File exists: *"])
+
+
 def test_a_later_run_replaces_what_an_earlier_one_kept(pytester: pytest.Pytester, spec: None) -> None:
     pytester.makepyfile(test_inner=FAILING)
     run(pytester).assert_outcomes(failed=1, passed=1)
