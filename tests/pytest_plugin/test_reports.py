@@ -193,6 +193,30 @@ def test_a_machine_that_does_not_start(pytester: pytest.Pytester) -> None:
     )
 
 
+def test_a_machine_that_ends_is_a_sentence(pytester: pytest.Pytester) -> None:
+    """The connection to QEMU is lost with it, which is nothing to log with a traceback."""
+    program = fake_program(
+        pytester.path,
+        "import threading\n"
+        "threading.Thread(target=lambda: (console.recv(1), os._exit(9)), daemon=True).start()\n"
+        "greet()\nserve()",
+    )
+    pytester.makepyfile(f"""
+        from qemu_viso.qemu.machine import MachineSpec
+        from qemu_viso.qemu.platforms import Platform
+
+        def test_fails(viso_machine):
+            platform = Platform("fake", {program!r}, "none", None, 16, "pci", "ttyS0")
+            machine = viso_machine(MachineSpec(platform, "none", agent=False))
+            machine.type("x")
+            machine.wait_for_console("never")
+    """)
+    result = run(pytester)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *GuestError: qemu-system-fake exited with status 9"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
 def test_machines_end_with_their_test(pytester: pytest.Pytester, spec: None) -> None:
     pytester.makepyfile("""
         import os
