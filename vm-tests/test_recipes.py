@@ -24,6 +24,7 @@ def test_demo(viso: Recipes, viso_view: Views) -> None:
         assert viso_view(demo, namespace).verify().expected >= 10
 
 
+@pytest.mark.full
 @pytest.mark.viso_guest("linux-generic")
 @pytest.mark.viso_bus("ahci-cd")
 def test_demo_on_ahci(viso: Recipes, viso_view: Views) -> None:
