@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 pytest_plugins = ["pytester"]
 
 
-@pytest.mark.viso_bus("scsi-cd", "virtio-blk")
 def test_one_guest_looks_at_one_recipe_after_the_other(viso: Recipes, viso_view: Views) -> None:
     first = viso("--volume-id=FIRST -R", files={"/user-data": "#cloud-config\n"})
     second = viso("--volume-id=SECOND", files={"/x": b"12345"})
@@ -32,6 +31,7 @@ def test_one_guest_looks_at_one_recipe_after_the_other(viso: Recipes, viso_view:
     assert seen.verify().differences == ()
 
 
+@pytest.mark.full
 def test_a_medium_is_changed_under_a_machine(viso: Recipes, viso_machine: Machines, viso_export: Exports) -> None:
     machine = viso_machine(viso(files={"/one": b"1" * 5000}))
     one = machine.view()
@@ -39,15 +39,6 @@ def test_a_medium_is_changed_under_a_machine(viso: Recipes, viso_machine: Machin
     two = machine.view()
     assert [set(one), set(two)] == [{"/", "/one"}, {"/", "/two"}]
     assert machine.read("/two", two.namespace, 4998) == b"22"
-
-
-@pytest.mark.viso_bus("vhost-user-blk")
-@pytest.mark.parametrize("direct", [False, True])
-def test_vhost_user(viso: Recipes, viso_view: Views, viso_export: Exports, direct: bool) -> None:
-    export = viso_export(viso(files={"/x": b"12345"}), "vhost-user-blk", direct=direct)
-    seen = viso_view(export)
-    assert seen.read("/x") == b"12345"
-    seen.verify()
 
 
 def test_a_source_that_changes_is_the_reason(viso: Recipes, viso_view: Views, tmp_path: Path) -> None:

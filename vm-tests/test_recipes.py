@@ -30,7 +30,6 @@ def test_demo_on_ahci(viso: Recipes, viso_view: Views) -> None:
     assert viso_view(viso(IMAGES / "demo.viso"), "rock").verify().expected >= 10
 
 
-@pytest.mark.viso_bus("virtio-blk")
 def test_names_of_every_difficult_kind(viso: Recipes, viso_view: Views) -> None:
     names = viso(IMAGES / "names.viso")
     for namespace in ISO:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from qemu_viso.guest.view import Namespace
     from qemu_viso.image import Image
     from qemu_viso.opening import Opened
-    from qemu_viso.tree.tree import Tree
+    from qemu_viso.verify.expected import Expected
 
 SCHEMA = 1
 PREFERRED: tuple[Namespace, ...] = ("rock", "udf", "joliet", "plain")
@@ -80,12 +81,24 @@ def add_namespace(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def choose_namespace(tree: Tree, asked: Namespace | None) -> Namespace:
+def choose_namespace(present: Sequence[Namespace], asked: Namespace | None) -> Namespace:
     """The namespace that was asked for, or the one that shows most."""
-    from qemu_viso.verify.expected import namespaces
-
-    present = namespaces(tree)
     return next(name for name in PREFERRED if name in present) if asked is None else asked
+
+
+def open_view(path: str, asked: Namespace | None) -> tuple[Namespace, dict[str, Expected]]:
+    """What a recipe's image or an image in a file shows in one namespace: the one asked for, or that shows most."""
+    from qemu_viso.opening import host_file, is_image
+    from qemu_viso.verify.existing import ExistingView
+    from qemu_viso.verify.expected import expected_view, namespaces
+
+    if is_image(path):
+        existing = ExistingView(host_file(path))
+        namespace = choose_namespace(existing.namespaces, asked)
+        return namespace, existing.view(namespace)
+    tree = open_recipe(path).tree
+    namespace = choose_namespace(namespaces(tree), asked)
+    return namespace, expected_view(tree, namespace)
 
 
 class Progress:

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 __tracebackhide__ = True
 
-MOST_RUNNING = 2
+MOST_RUNNING = 3
 
 
 class Pool:
@@ -69,14 +69,13 @@ class Pool:
     def _take(self, target: Target, source: Source, record: Record | None) -> GuestMachine:
         """A guest with that medium in its drive."""
         machine = self._running.get(target)
-        if machine is not None:
-            changeable = self._session.bus(target.bus).removable and target.firmware is None
-            if not machine.running or not (machine.source is source or changeable):
-                self.end(machine)
-                machine = None
+        suits = machine is not None and (machine.source is source or self._changeable(target))
+        if machine is not None and not (suits and machine.running):
+            self.end(machine)
+            machine = None
         if machine is None:
             while len(self._running) >= MOST_RUNNING:
-                self.end(next(iter(self._running.values())))
+                self._make_room()
             machine = self._start(target, source, record)
         else:
             if record is not None:
@@ -86,6 +85,15 @@ class Pool:
         self._running.pop(target, None)
         self._running[target] = machine
         return machine
+
+    def _changeable(self, target: Target) -> bool:
+        """Whether a guest can be shown another medium; firmware starts only the first one."""
+        return self._session.bus(target.bus).removable and target.firmware is None
+
+    def _make_room(self) -> None:
+        """End the guest that is of least use: one that only ever sees one medium, or else the one not used for long."""
+        targets = sorted(self._running, key=self._changeable)
+        self.end(self._running[targets[0]])
 
     def _start(self, target: Target, source: Source, record: Record | None) -> GuestMachine:
         machine, inserted = self._session.machine(source, target, seconds=SECONDS)
