@@ -6,7 +6,7 @@ TOX := .venv/bin/tox -q run
 # Two set-ups at a time would meet in .venv.
 .NOTPARALLEL:
 
-.PHONY: help demo test check vm-test vm-test-full bench clean
+.PHONY: help demo test check vm-test vm-test-full bench soak clean
 
 help:
 	@echo 'make demo     boot a Linux guest from images/demo.viso, and compare what it sees with what the recipe promises'
@@ -15,6 +15,7 @@ help:
 	@echo 'make vm-test  the tests that boot guests'
 	@echo 'make vm-test-full  the same, with those that take longer'
 	@echo 'make bench    measure, side by side with other tools (minutes)'
+	@echo 'make soak     64 connections at once for 10 minutes, every byte compared'
 	@echo 'make clean    remove what the targets made in this checkout'
 
 demo:
@@ -38,6 +39,10 @@ test: check vm-test
 bench:
 	@$(SETUP) bench
 	@$(TOX) -e bench
+
+soak:
+	@$(SETUP) test
+	@$(TOX) -e soak
 
 clean:
 	rm -rf .venv .tox .cache images/build dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,9 +1,12 @@
 """Opening and rendering, side by side with other makers of images, in one run on one machine.
 
 Each row is the median of some rounds; within a round all take turns, so that what else the machine does hits all of
-them. Opening is `qemu-viso check`, interpreter start included; the peers write the same tree to a file.
+them. Opening is `qemu-viso check`, interpreter start included; the peers write the same tree to a file. Whoever writes
+begins without a target and with nothing else left to be written to the disk.
 
     python -m bench.images [--rounds N] [--only WORD] [--folder DIR]
+
+The folder takes 9 GiB and 1.2 million files; one that is given is kept for the next time.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from bench.table import header, machine, row, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,21 +98,29 @@ def sparse(folder: Path, name: str, size: int) -> Path:
     return write_recipe(folder, f"{name}.viso", f"/{name}={name}")
 
 
-def rounds(count: int, runners: dict[str, Callable[[], Run]]) -> dict[str, Run]:
-    """The medians of several runners that take turns."""
+def rounds(count: int, runners: dict[str, Callable[[], Run]], *targets: Path) -> dict[str, Run]:
+    """The medians of several runners that take turns, each time another one first.
+
+    The targets are removed before each run, and what was written before is brought to the disk.
+    """
     results: dict[str, list[Run]] = {name: [] for name in runners}
-    for _ in range(count):
-        for name, runner in runners.items():
-            results[name].append(runner())
+    names = list(runners)
+    for number in range(count):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            if targets:
+                for target in targets:
+                    target.unlink(missing_ok=True)
+                os.sync()
+            results[name].append(runners[name]())
     return {
         name: Run(statistics.median(r.seconds for r in found), statistics.median(r.memory for r in found))
         for name, found in results.items()
     }
 
 
-def row(work: str, bar: str, measured: str, holds: bool) -> None:
+def told(work: str, bar: str, measured: str, *, passed: bool) -> None:
     """One line of the table."""
-    print(f"| {work} | {bar} | {measured} | {'holds' if holds else 'MISSED'} |", flush=True)
+    row(work, bar, measured, verdict(passed=passed))
 
 
 def opening(folder: Path, count: int) -> None:
@@ -126,18 +139,19 @@ def opening(folder: Path, count: int) -> None:
             "pycdlib": lambda: run(sys.executable, "-c", PYCDLIB, str(tree)),
             "small": lambda: check(small),
         },
+        output,
     )
     output.unlink(missing_ok=True)
     ours, peer, library = found["ours"], found["genisoimage"], found["pycdlib"]
     ratio = ours.seconds / peer.seconds
-    row("open 100,000 files", "≤ 0.30 × genisoimage", _ratio(ours, peer, ratio), ratio <= 0.30)
+    told("open 100,000 files", "≤ 0.30 × genisoimage", _ratio(ours, peer, ratio), passed=ratio <= 0.30)
     ratio = ours.seconds / library.seconds
-    row("the same", "≤ 0.25 × pycdlib", _ratio(ours, library, ratio), ratio <= 0.25)
+    told("the same", "≤ 0.25 × pycdlib", _ratio(ours, library, ratio), passed=ratio <= 0.25)
     ratio = found["udf"].seconds / ours.seconds
-    row("the same with UDF", "≤ 1.5 × without", _ratio(found["udf"], ours, ratio), ratio <= 1.5)
+    told("the same with UDF", "≤ 1.5 × without", _ratio(found["udf"], ours, ratio), passed=ratio <= 1.5)
     seconds = found["small"].seconds
-    row("open 10,000 files", "≤ 0.5 s", f"{seconds:.2f} s", seconds <= 0.5)
-    row("peak memory, 100,000 files", "≤ 75 MiB", f"{ours.memory:.0f} MiB", ours.memory <= 75)
+    told("open 10,000 files", "≤ 0.5 s", f"{seconds:.2f} s", passed=seconds <= 0.5)
+    told("peak memory, 100,000 files", "≤ 75 MiB", f"{ours.memory:.0f} MiB", passed=ours.memory <= 75)
 
 
 def _ratio(ours: Run, peer: Run, ratio: float) -> str:
@@ -150,18 +164,24 @@ def one_file(folder: Path, count: int) -> None:
     found = rounds(3 * count, {name: (lambda path=path: check(path)) for name, path in recipes.items()})  # type: ignore[misc]
     shown = ", ".join(f"{name} {each.seconds:.3f} s" for name, each in found.items())
     seconds = [each.seconds for each in found.values()]
-    row("open one file of 1 KiB, 1 GiB, 1 TiB", "equal, ≤ 0.15 s", shown, max(seconds) <= 0.15)
+    told(
+        "open one file of 1 KiB, 1 GiB, 1 TiB",
+        "equal, ≤ 0.15 s",
+        shown,
+        passed=max(seconds) <= min(0.15, 1.2 * min(seconds)),
+    )
 
 
-def million(folder: Path, _: int) -> None:
-    """One million files, once."""
+def million(folder: Path, count: int) -> None:
+    """One million files, against a tenth of them."""
     hundred = plant(folder, 1000, 100)
     recipe = plant(folder, 10_000, 100)
-    found = rounds(1, {"hundred": lambda: check(hundred), "million": lambda: check(recipe)})
+    found = rounds(count, {"hundred": lambda: check(hundred), "million": lambda: check(recipe)})
     ratio = found["million"].seconds / found["hundred"].seconds
-    row("open 1,000,000 files", "≤ 11 × 100,000", _ratio(found["million"], found["hundred"], ratio), ratio <= 11)
+    measured = _ratio(found["million"], found["hundred"], ratio)
+    told("open 1,000,000 files", "≤ 11 × 100,000", measured, passed=ratio <= 11)
     memory = found["million"].memory
-    row("peak memory, 1,000,000 files", "≤ 600 MiB", f"{memory:.0f} MiB", memory <= 600)
+    told("peak memory, 1,000,000 files", "≤ 600 MiB", f"{memory:.0f} MiB", passed=memory <= 600)
 
 
 def rendering(folder: Path, count: int) -> None:
@@ -177,10 +197,11 @@ def rendering(folder: Path, count: int) -> None:
             "genisoimage": lambda: run("genisoimage", "-quiet", "-R", "-J", "-o", str(output), str(tree)),
             "xorriso": lambda: run("xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-o", str(output), str(tree)),
         },
+        output,
     )
     for peer in ("genisoimage", "xorriso"):
         ratio = found["ours"].seconds / found[peer].seconds
-        row("render 100,000 files", f"< {peer}", _ratio(found["ours"], found[peer], ratio), ratio < 1)
+        told("render 100,000 files", f"< {peer}", _ratio(found["ours"], found[peer], ratio), passed=ratio < 1)
     _large(folder, count, output)
     output.unlink(missing_ok=True)
 
@@ -195,20 +216,20 @@ def _large(folder: Path, count: int, output: Path) -> None:
     ours = (sys.executable, "-m", "qemu_viso", "render", str(recipe), "-o", str(output))
     copy = ("cp", "--reflink=never", str(folder / "one"), str(folder / "two"), str(folder / "copies"))
     (folder / "copies").mkdir(exist_ok=True)
-    for path in (output, folder / "copies" / "one", folder / "copies" / "two"):
-        path.unlink(missing_ok=True)
-
-    def fresh(*command: str) -> Run:
-        """Each begins without a target, so that neither pays for freeing the last one's blocks."""
-        for path in (output, folder / "copies" / "one", folder / "copies" / "two"):
-            path.unlink(missing_ok=True)
-        return run(*command)
-
-    found = rounds(count, {"ours": lambda: fresh(*ours), "cp": lambda: fresh(*copy)})
+    targets = (output, folder / "copies" / "one", folder / "copies" / "two")
+    found = rounds(count, {"ours": lambda: run(*ours), "cp": lambda: run(*copy)}, *targets)
     ratio = found["cp"].seconds / found["ours"].seconds
     measured = f"{found['ours'].seconds:.2f} s, cp {found['cp'].seconds:.2f} s: {ratio:.2f} × its speed"
-    row("render 2 GiB in two files", "≥ 0.9 × cp", measured, ratio >= 0.9)
+    told("render 2 GiB in two files", "≥ 0.9 × cp", measured, passed=ratio >= 0.9)
     shutil.rmtree(folder / "copies")
+
+
+def _keep_bytecode(folder: Path) -> None:
+    """Let the runs find the package compiled, as one that is installed is."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+    for options in ((), ("--udf",)):
+        check(write_recipe(folder, "first.viso", *options, "/first.viso=first.viso"))
 
 
 WORK = {"open": opening, "one": one_file, "million": million, "render": rendering}
@@ -221,10 +242,12 @@ def main() -> None:
     parser.add_argument("--only", choices=WORK, action="append")
     parser.add_argument("--folder", type=Path, help="where trees are made and kept (default: a temporary one)")
     arguments = parser.parse_args()
-    print("| Work | Bar | Measured | |\n|---|---|---|---|", flush=True)
+    machine()
+    header("Work", "Bar", "Measured", "")
     with tempfile.TemporaryDirectory(prefix="qemu-viso-bench-") as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
+        _keep_bytecode(folder)
         for name in arguments.only or WORK:
             WORK[name](folder, arguments.rounds)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qemu_viso.image import Image
+    from qemu_viso.sources.host import HostFile
     from qemu_viso.tree.tree import Tree
     from qemu_viso.viso.recipe import Recipe
 
@@ -82,14 +83,13 @@ def is_image(path: str) -> bool:
         os.close(descriptor)
 
 
-def open_image_file(path: str) -> Image:
-    """A file as an image; what lacks in its last sector reads as zeros.
+def host_file(path: str) -> HostFile:
+    """A regular file of the host, as it is now.
 
     Raises:
-        MissingInputError, AccessError, InputOutputError: the file cannot be opened, or is not a regular file.
+        MissingInputError, AccessError, InputOutputError: it cannot be looked at, is empty, or is no regular file.
     """
     from qemu_viso.errors import InputOutputError
-    from qemu_viso.image import Image, RegionMap
     from qemu_viso.sources.host import HostDirectory, HostFile, open_error
 
     try:
@@ -99,10 +99,22 @@ def open_image_file(path: str) -> Image:
     if not stat.S_ISREG(status.st_mode) or not status.st_size:
         raise InputOutputError(f"'{path}' is not an image: it is no regular file, or empty")
     folder, name = os.path.split(path)
-    file = HostFile(HostDirectory(None, folder, status.st_dev), name, status.st_size, status.st_mtime_ns, status.st_ino)
+    directory = HostDirectory(None, folder, status.st_dev)
+    return HostFile(directory, name, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def open_image_file(path: str) -> Image:
+    """A file as an image; what lacks in its last sector reads as zeros.
+
+    Raises:
+        MissingInputError, AccessError, InputOutputError: as `host_file`.
+    """
+    from qemu_viso.image import Image, RegionMap
+
+    file = host_file(path)
     regions = RegionMap()
-    regions.append(0, -(-status.st_size // SECTOR) * SECTOR, file)
-    return Image(regions, os.path.splitext(name)[0])
+    regions.append(0, -(-file.size // SECTOR) * SECTOR, file)
+    return Image(regions, os.path.splitext(file.name)[0])
 
 
 @contextmanager

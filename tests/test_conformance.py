@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CASES = {case.name: case for case in cases.load()}
 
-# Where we mean to differ from what was measured.
+# Where we mean to differ from what was measured; `check --portable` tells of each (`tests/viso/test_portable.py`).
 INTENDED = {
     # A Rock Ridge name given apart from the ISO 9660 name is a name of its own here; VirtualBox parses it for nothing.
     "ns-iso-rr-joliet": {

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.sync import SyncMachine
 from tests.cli.test_export import exporting, rendered
 from tests.cli.test_supervision import kill_bridge
 from tests.recipes import write_files, write_recipe
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qemu_viso.guest.build import GuestBuild
+    from qemu_viso.pytest_plugin.machines import Machines
 
-SECONDS = 100.0
 DROP = "echo 3 >/proc/sys/vm/drop_caches"
 WAYS = pytest.mark.parametrize("way", [(), ("--direct",)], ids=["daemon", "direct"])
 
@@ -46,19 +45,17 @@ def rounds(digest: str, count: int) -> str:
 
 @WAYS
 def test_killed_while_the_guest_reads(
-    linux_cloud: GuestBuild, recipe: str, tmp_path: Path, way: tuple[str, ...]
+    viso_guest: GuestBuild, viso_machine: Machines, recipe: str, tmp_path: Path, way: tuple[str, ...]
 ) -> None:
     """Three times; the guest notices nothing but a pause."""
-    kernel = scripted(linux_cloud, tmp_path, rounds(hashlib.sha256(rendered(recipe)).hexdigest(), 4))
-    deadline = Deadline.after(SECONDS)
+    kernel = scripted(viso_guest, tmp_path, rounds(hashlib.sha256(rendered(recipe)).hexdigest(), 4))
     with exporting(recipe, "vhost-user-blk", *way) as (process, path):
-        with SyncMachine(with_vhost_user(kernel, path)) as machine:
-            machine.release(deadline)
+        with closing(viso_machine(with_vhost_user(kernel, path))) as machine:
             for number in (1, 2, 3):
-                machine.wait_for_console(b"round %d" % number, deadline)
+                machine.wait_for_console(b"round %d" % number)
                 kill_bridge(process)
-            machine.wait_for_console(b"good 4 of 4", deadline)
-            machine.wait_for_exit(deadline)
+            machine.wait_for_console(b"good 4 of 4")
+            machine.wait_for_exit()
         process.terminate()
         assert process.wait(30) == 0
         assert process.stderr is not None
@@ -68,7 +65,7 @@ def test_killed_while_the_guest_reads(
 @WAYS
 @pytest.mark.full
 def test_another_image_is_never_mixed_in(
-    linux_cloud: GuestBuild, recipe: str, tmp_path: Path, way: tuple[str, ...]
+    viso_guest: GuestBuild, viso_machine: Machines, recipe: str, tmp_path: Path, way: tuple[str, ...]
 ) -> None:
     """A source changes while there is no bridge: from then on the guest gets I/O errors, also of other files."""
     script = f"""
@@ -77,21 +74,21 @@ def test_another_image_is_never_mixed_in(
         $B dd if=/dev/vda bs=64k skip=100 count=1 of=/dev/null 2>&1
         $B dd if=/dev/vda bs=64k count=1 of=/dev/null 2>&1; echo over"""
     start = hashlib.sha256(rendered(recipe)[: 8 << 16]).hexdigest().encode()
-    deadline = Deadline.after(SECONDS)
     with exporting(recipe, "vhost-user-blk", *way) as (process, path):
-        with SyncMachine(with_vhost_user(scripted(linux_cloud, tmp_path, script), path)) as machine:
-            machine.release(deadline)
-            machine.wait_for_console(start + rb"[^$]*first", deadline)
+        with closing(viso_machine(with_vhost_user(scripted(viso_guest, tmp_path, script), path))) as machine:
+            machine.wait_for_console(start + rb"[^$]*first")
             (tmp_path / "one").write_bytes(b"another  \n")
             kill_bridge(process)
-            machine.run(machine.machine.console.write(b"go\n"))
-            said = machine.wait_for_console(rb"dd: [^$]*over", deadline)
-            machine.wait_for_exit(deadline)
+            machine.type(b"go\n")
+            said = machine.wait_for_console(rb"dd: [^$]*over")
+            machine.wait_for_exit()
         process.terminate()
     assert len(re.findall(rb"dd: /dev/vda: Input/output error", said)) == 2
 
 
-def test_the_guest_writes_to_an_overlay(linux_cloud: GuestBuild, recipe: str, tmp_path: Path) -> None:
+def test_the_guest_writes_to_an_overlay(
+    viso_guest: GuestBuild, viso_machine: Machines, recipe: str, tmp_path: Path
+) -> None:
     """It reads back what it wrote, also the next guest does; the image itself stays as it was."""
     image = rendered(recipe)
     overlay = str(tmp_path / "overlay.qcow2")
@@ -100,13 +97,11 @@ def test_the_guest_writes_to_an_overlay(linux_cloud: GuestBuild, recipe: str, tm
     write = '$B tr "\\000" "\\n" </dev/zero | $B dd of=/dev/vda bs=64k seek=5 count=1 iflag=fullblock conv=fsync 2>&1'
     for script in (write, ":"):
         script = f"$B cat /sys/block/vda/ro; {script}; {DROP}; $B sha256sum /dev/vda; echo over"
-        kernel = scripted(linux_cloud, tmp_path, script)
-        deadline = Deadline.after(SECONDS)
+        kernel = scripted(viso_guest, tmp_path, script)
         with exporting(recipe, "vhost-user-blk", "--writable-overlay", overlay) as (process, path):
-            with SyncMachine(with_vhost_user(kernel, path)) as machine:
-                machine.release(deadline)
-                said = machine.wait_for_console(rb"0\r\n[^$]*over", deadline)
-                machine.wait_for_exit(deadline)
+            with closing(viso_machine(with_vhost_user(kernel, path))) as machine:
+                said = machine.wait_for_console(rb"0\r\n[^$]*over")
+                machine.wait_for_exit()
             process.terminate()
         assert digest in said, said
     assert rendered(recipe) == image

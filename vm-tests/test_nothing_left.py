@@ -35,7 +35,7 @@ def start(tmp_path: Path, mark: str, *words: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
-        env=os.environ | {"TMPDIR": str(tmp_path), MARK: mark},
+        env=os.environ | {"TMPDIR": str(tmp_path), "XDG_STATE_HOME": f"{tmp_path}-state", MARK: mark},
     )
 
 
@@ -70,8 +70,9 @@ def test_a_guest_that_never_answers(tmp_path: Path) -> None:
     """The demo has nothing to boot from: the firmware says so, and the verification ends with its words."""
     mark = str(uuid.uuid4())
     with start(tmp_path, mark, "verify", "--boot-medium", "--timeout", "20", str(DEMO)) as child:
+        assert child.stdout is not None
         assert child.stderr is not None
-        said = child.stderr.read()
+        said = child.stdout.read() + child.stderr.read()
         assert child.wait(60) == 74
     assert "the guest failed: No bootable device" in said
     assert "Traceback" not in said
@@ -82,8 +83,9 @@ def test_a_guest_that_never_answers(tmp_path: Path) -> None:
 def test_time_that_is_too_short_for_anything(tmp_path: Path) -> None:
     mark = str(uuid.uuid4())
     with start(tmp_path, mark, "verify", "--timeout", "0.001", str(DEMO)) as child:
+        assert child.stdout is not None
         assert child.stderr is not None
-        said = child.stderr.read()
+        said = child.stdout.read() + child.stderr.read()
         assert child.wait(60) == 74
     assert "time ran out" in said
     assert "Traceback" not in said

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from qemu_viso.pytest_plugin.views import Views
 
 
-@pytest.mark.viso_bus("scsi-cd", "virtio-blk")
+pytest_plugins = ["pytester"]
+
+
 def test_one_guest_looks_at_one_recipe_after_the_other(viso: Recipes, viso_view: Views) -> None:
     first = viso("--volume-id=FIRST -R", files={"/user-data": "#cloud-config\n"})
     second = viso("--volume-id=SECOND", files={"/x": b"12345"})
@@ -29,6 +31,7 @@ def test_one_guest_looks_at_one_recipe_after_the_other(viso: Recipes, viso_view:
     assert seen.verify().differences == ()
 
 
+@pytest.mark.full
 def test_a_medium_is_changed_under_a_machine(viso: Recipes, viso_machine: Machines, viso_export: Exports) -> None:
     machine = viso_machine(viso(files={"/one": b"1" * 5000}))
     one = machine.view()
@@ -38,15 +41,6 @@ def test_a_medium_is_changed_under_a_machine(viso: Recipes, viso_machine: Machin
     assert machine.read("/two", two.namespace, 4998) == b"22"
 
 
-@pytest.mark.viso_bus("vhost-user-blk")
-@pytest.mark.parametrize("direct", [False, True])
-def test_vhost_user(viso: Recipes, viso_view: Views, viso_export: Exports, direct: bool) -> None:
-    export = viso_export(viso(files={"/x": b"12345"}), "vhost-user-blk", direct=direct)
-    seen = viso_view(export)
-    assert seen.read("/x") == b"12345"
-    seen.verify()
-
-
 def test_a_source_that_changes_is_the_reason(viso: Recipes, viso_view: Views, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(bytes(100_000))
     recipe = viso(files={"/x": tmp_path / "source"})
@@ -54,3 +48,44 @@ def test_a_source_that_changes_is_the_reason(viso: Recipes, viso_view: Views, tm
     (tmp_path / "source").write_bytes(bytes(200_000))
     with pytest.raises(StaleSourceError, match="source"):
         viso_view(recipe)
+
+
+FAILING = """
+    import pytest
+
+    pids = []
+
+    def test_passes(viso, viso_view, viso_session):
+        viso_view(viso(files={"/x": "x"}))
+        pids.append(pid(viso_session))
+
+    def test_fails(viso, viso_view, viso_session):
+        recipe = viso("--volume-id=WRONG -R", files={"/x": "what was promised"})
+        pids.append(pid(viso_session))
+        seen = viso_view(recipe)
+        assert seen.label == "RIGHT"
+
+    def test_another_guest(viso, viso_view, viso_session):
+        viso_view(viso(files={"/x": "x"}))
+        pids.append(pid(viso_session))
+        assert pids[0] == pids[1] != pids[2]
+
+    def pid(session):
+        (machine,) = session.pool.machines
+        return machine.pid
+"""
+
+
+def test_a_guest_whose_test_failed_is_ended_and_leaves_a_folder(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_inner=FAILING)
+    result = pytester.runpytest_inprocess("-p", "qemu_viso.pytest_plugin")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        ["E *WRONG*", "*QEMU, linux-cloud · scsi-cd: command line*", "*QEMU, linux-cloud · scsi-cd: console*"]
+    )
+    (folder,) = (pytester.path / ".pytest_cache" / "d" / "viso" / "test_inner.py.test_fails").glob("*-linux-cloud-*")
+    assert "what was promised" not in (folder / "regions.txt").read_text()
+    assert "recipe.1" in (folder / "regions.txt").read_text()
+    assert "recipe.1" in (folder / "reads.txt").read_text()
+    assert "< " in (folder / "qmp.txt").read_text()
+    assert (folder / "screen.png").read_bytes().startswith(b"\x89PNG")

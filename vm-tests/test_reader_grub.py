@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-=======
-import asyncio
->>>>>>> main
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +10,7 @@ import pytest
 
 from qemu_viso.errors import GuestError
 from qemu_viso.frozen import replace
-<<<<<<< HEAD
 from tests.recipes import write_files
-=======
-from qemu_viso.guest.build import build_guest
-from qemu_viso.guest.definition import load_definition
-from qemu_viso.opening import open_viso
-from qemu_viso.verify.run import verify
-from tests.recipes import opened, write_files
->>>>>>> main
 
 if TYPE_CHECKING:
     from qemu_viso.guest.view import Namespace
@@ -71,15 +59,10 @@ def test_what_is_wrong_is_noticed(viso_session: Session, viso_view: Views, tmp_p
     (served / "in" / "turned").unlink()
     (served / "in" / "turned").mkdir()
     (served / "in" / "same").chmod(0o600)
-<<<<<<< HEAD
     second = viso_session.open(served, "--udf -R --volume-id=TWO", "/=in")
     namespaces: tuple[Namespace, ...] = ("rock", "udf")
     for namespace in namespaces:
         report = viso_view(replace(first, image=second.image), namespace).report
-=======
-    second = opened(served, "--udf -R --volume-id=TWO", "/=in")
-    for report in seen(replace(first, image=second.image), grub, ["rock", "udf"]):
->>>>>>> main
         fields = {difference.path: difference.field for difference in report.differences}
         assert fields == {"/byte": "content", "/missing": "name", "/extra": "name", "/turned": "kind"}
 
@@ -88,8 +71,4 @@ def test_a_namespace_that_is_not_there(viso: Recipes, viso_view: Views) -> None:
     promised = viso("--udf --volume-id=NONE", files={"/in": b"x"})
     served = viso("--volume-id=NONE", files={"/in": b"x"})
     with pytest.raises(GuestError, match="GRUB does not find the namespace udf on the medium"):
-<<<<<<< HEAD
         viso_view(replace(promised, image=served.image), "udf")
-=======
-        seen(replace(promised, image=served.image), grub, ["udf"])
->>>>>>> main

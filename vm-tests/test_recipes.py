@@ -23,7 +23,13 @@ def test_demo(viso: Recipes, viso_view: Views) -> None:
         assert viso_view(demo, namespace).verify().expected >= 10
 
 
-@pytest.mark.viso_bus("virtio-blk")
+@pytest.mark.viso_guest("linux-generic")
+@pytest.mark.viso_bus("ahci-cd")
+def test_demo_on_ahci(viso: Recipes, viso_view: Views) -> None:
+    """Debian's generic kernel has the driver that the one for clouds lacks."""
+    assert viso_view(viso(IMAGES / "demo.viso"), "rock").verify().expected >= 10
+
+
 def test_names_of_every_difficult_kind(viso: Recipes, viso_view: Views) -> None:
     names = viso(IMAGES / "names.viso")
     for namespace in ISO:

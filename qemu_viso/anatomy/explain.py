@@ -10,6 +10,7 @@ from qemu_viso.anatomy import boot, iso9660, tables, udf
 from qemu_viso.anatomy.model import Claim, Explained, Layer, Part, Source, tiled
 from qemu_viso.anatomy.survey import survey
 from qemu_viso.image.explain import explain as origins
+from qemu_viso.ondisk.ecma119 import SECTOR
 from qemu_viso.ondisk.fields import Field, Kind, shown_bytes
 from qemu_viso.sources.host import HostFile
 
@@ -92,7 +93,7 @@ class Anatomy:
         found: list[Explained] = []
         for low, high, start, claim in self.claims(offset, offset + length):
             if claim is None:
-                found.append(self._unused(low, high, start))
+                found.extend(self._unused(low, high, start))
             elif claim.kind == "file":
                 found.extend(self._data(low, high, claim))
             else:
@@ -176,14 +177,18 @@ class Anatomy:
                 *(origin.start + first, path, offset),
             )
 
-    def _unused(self, low: int, high: int, start: int) -> Explained:
-        """What nothing claims: padding to the end of a sector, or sectors that are not in use."""
-        index = bisect_right(self.starts, low) - 1
-        before = self.stretches[index][1] if index >= 0 else None
-        subject = ""
-        if before is not None and high <= -(-start // 2048) * 2048:
-            what = before.subject or f"the {before.kind}"
-            subject = f"to the end of the sector, behind {what}"
+    def _unused(self, low: int, high: int, start: int) -> Iterator[Explained]:
+        """What nothing claims: padding to the end of a sector, and sectors that are not in use."""
+        sector = -(-start // SECTOR) * SECTOR
+        if low < sector:
+            before = self.stretches[bisect_right(self.starts, low) - 1][1]
+            subject = f"to the end of the sector, behind {before.subject or f'the {before.kind}'}"
+            yield self._gap(low, min(high, sector), start, subject)
+            low = sector
+        if low < high:
+            yield self._gap(low, high, sector, "")
+
+    def _gap(self, low: int, high: int, start: int, subject: str) -> Explained:
         data = self._source.read(low, min(high - low, LOOKED_AT))
         value = shown_bytes(data)
         if len(data) < high - low:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from qemu_viso.cli.common import add_namespace, add_recipe, choose_namespace, open_recipe
+from qemu_viso.cli.common import add_image, add_namespace, open_view
 
 if TYPE_CHECKING:
     import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Recipe, path, namespace."""
-    add_recipe(parser)
+    """Image, path, namespace."""
+    add_image(parser)
     parser.add_argument("path", metavar="PATH", help="the file, as a guest shows it")
     add_namespace(parser)
 
@@ -21,12 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the file's bytes to stdout."""
     from qemu_viso.errors import MissingInputError, UsageError
-    from qemu_viso.verify.expected import content_bytes, expected_view
+    from qemu_viso.verify.expected import content_bytes
 
-    tree = open_recipe(arguments.spec).tree
-    namespace = choose_namespace(tree, arguments.namespace)
+    namespace, view = open_view(arguments.spec, arguments.namespace)
     path = "/" + "/".join(part for part in arguments.path.split("/") if part)
-    entry = expected_view(tree, namespace).get(path)
+    entry = view.get(path)
     if entry is None:
         raise MissingInputError(f"there is no '{path}' in the {namespace} namespace of the image")
     if entry.content is None:

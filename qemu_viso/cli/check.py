@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from qemu_viso.cli.common import add_json, add_recipe, print_json
@@ -106,6 +107,7 @@ def _look_inside(path: str, consumer: str | None) -> tuple[list[str], list[str]]
     from qemu_viso.opening import open_viso
 
     tree = open_viso(path).tree
+    gc.freeze()  # as in `open_recipe`
     if consumer is None:
         return tree.warnings, []
     from qemu_viso.verify.consumers import missed_by

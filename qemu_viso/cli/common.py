@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from qemu_viso.guest.view import Namespace
     from qemu_viso.image import Image
     from qemu_viso.opening import Opened
-    from qemu_viso.tree.tree import Tree
+    from qemu_viso.verify.expected import Expected
 
 SCHEMA = 1
 PREFERRED: tuple[Namespace, ...] = ("rock", "udf", "joliet", "plain")
@@ -41,11 +43,16 @@ def set_up_logging() -> None:
     logging.getLogger("qemu_viso").setLevel(logging.INFO)
 
 
-def open_recipe(path: str) -> Opened:
-    """Open a recipe, and print its warnings on stderr."""
+def open_recipe(path: str, *, replaceable: bool = False) -> Opened:
+    """Open a recipe, and print its warnings on stderr.
+
+    Unless it is replaceable, it is open as long as the process lives, and the garbage collector need not look at it.
+    """
     from qemu_viso.opening import open_viso
 
     opened = open_viso(path)
+    if not replaceable:
+        gc.freeze()
     for warning in opened.tree.warnings:
         print(f"qemu-viso: warning: {warning}", file=sys.stderr)
     return opened
@@ -74,12 +81,24 @@ def add_namespace(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def choose_namespace(tree: Tree, asked: Namespace | None) -> Namespace:
+def choose_namespace(present: Sequence[Namespace], asked: Namespace | None) -> Namespace:
     """The namespace that was asked for, or the one that shows most."""
-    from qemu_viso.verify.expected import namespaces
-
-    present = namespaces(tree)
     return next(name for name in PREFERRED if name in present) if asked is None else asked
+
+
+def open_view(path: str, asked: Namespace | None) -> tuple[Namespace, dict[str, Expected]]:
+    """What a recipe's image or an image in a file shows in one namespace: the one asked for, or that shows most."""
+    from qemu_viso.opening import host_file, is_image
+    from qemu_viso.verify.existing import ExistingView
+    from qemu_viso.verify.expected import expected_view, namespaces
+
+    if is_image(path):
+        existing = ExistingView(host_file(path))
+        namespace = choose_namespace(existing.namespaces, asked)
+        return namespace, existing.view(namespace)
+    tree = open_recipe(path).tree
+    namespace = choose_namespace(namespaces(tree), asked)
+    return namespace, expected_view(tree, namespace)
 
 
 class Progress:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal
 
+    from qemu_viso.cli.janitor import Janitor
     from qemu_viso.cli.supervisor import Bridge
     from qemu_viso.qemu.storage_daemon import StorageDaemon
     from qemu_viso.sockets import UnixListener
@@ -116,8 +117,7 @@ async def _export(arguments: argparse.Namespace) -> int:
             bridge = await stack.enter_async_context(Bridge(arguments.spec, arguments.type, shown.socket))
             return await _stay(shown.path or "", bridge)
         bridge = await stack.enter_async_context(Bridge(arguments.spec, "nbd", listeners["bridge"].socket))
-        with janitor.alive.dup() as alive:
-            return await _through_daemon(arguments, bridge, listeners, mount, alive)
+        return await _through_daemon(arguments, bridge, listeners, mount, janitor)
 
 
 async def _through_daemon(
@@ -125,7 +125,7 @@ async def _through_daemon(
     bridge: Bridge,
     listeners: dict[str, UnixListener],
     mount: str | None,
-    alive: socket.socket,
+    janitor: Janitor,
 ) -> int:
     """The daemon before the bridge; its sockets are bound already, so that their paths are there when we say so."""
     from qemu_viso.nbd import uri
@@ -148,9 +148,10 @@ async def _through_daemon(
             sockets=sockets,
             overlay=file,
             qmp=listeners["qmp"].socket if "qmp" in listeners else None,
-            alive=alive,
+            alive=janitor.alive,
         )
         async with daemon:
+            janitor.watch(daemon.child.pid)
             if mount is not None:
                 await daemon.export_fuse(mount, Deadline.after(START_SECONDS))
             made = False  # what is in it from here on is the user's

@@ -6,7 +6,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from qemu_viso.cli.common import add_json, add_namespace, add_recipe, choose_namespace, open_recipe, print_json
+from qemu_viso.cli.common import add_image, add_json, add_namespace, open_view, print_json
 from qemu_viso.verify.report import printable
 
 if TYPE_CHECKING:
@@ -18,19 +18,16 @@ KINDS = {"directory": stat.S_IFDIR, "file": stat.S_IFREG, "symlink": stat.S_IFLN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Recipe and namespace."""
-    add_recipe(parser)
+    """Image and namespace."""
+    add_image(parser)
     add_namespace(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List, as Linux shows the namespace."""
-    from qemu_viso.verify.expected import expected_view
-
-    tree = open_recipe(arguments.spec).tree
-    namespace = choose_namespace(tree, arguments.namespace)
-    view = sorted(expected_view(tree, namespace).items())
+    namespace, found = open_view(arguments.spec, arguments.namespace)
+    view = sorted(found.items())
     if arguments.json:
         entries = {path: _json(entry) for path, entry in view}
         print_json({"namespace": namespace, "entries": entries})

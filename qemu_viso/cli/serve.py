@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     tls = _tls(arguments)
     if arguments.exit_with_parent:
         _end_with_parent()
-    images = {name: open_recipe(spec).image for name, spec in names.items()}
+    images = {name: open_recipe(spec, replaceable=True).image for name, spec in names.items()}
     listener = _listener(arguments)
     limits = Limits(arguments.max_connections, arguments.handshake_limit or None, arguments.idle_limit or None)
     with (
@@ -229,7 +229,7 @@ def _open_again(server: Server, names: dict[str, str]) -> None:
     images: dict[str, Image] = {}
     for name, spec in names.items():
         try:
-            images[name] = open_recipe(spec).image
+            images[name] = open_recipe(spec, replaceable=True).image
         except (QemuVisoError, OSError) as error:
             reason = error.sentence if isinstance(error, QemuVisoError) else str(error)
             print(f"qemu-viso: {reason}; the images stay as they were", file=sys.stderr, flush=True)

@@ -60,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let the firmware boot the medium, which must hold the guest's kernel, instead of loading the kernel",
     )
     parser.add_argument(
+        "--firmware", choices=("bios", "uefi"), default="bios", help="what boots the medium (default: %(default)s)"
+    )
+    parser.add_argument(
         "--keep", metavar="DIR", help="where a folder is made for each failure (default: in ~/.local/state/qemu-viso)"
     )
     parser.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML")
@@ -118,6 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.jobs,
         arguments.timeout,
         arguments.boot_medium,
+        arguments.firmware,
         None if arguments.keep is None else Path(arguments.keep),
         lambda boot, look: _repeat(arguments, boot, look),
     )
@@ -155,7 +159,7 @@ def _repeat(arguments: argparse.Namespace, boot: Boot, look: Look) -> str:
     words = ["qemu-viso", "verify", os.path.abspath(look.opened.recipe.path)]
     words += ["--guests", boot.guest.name, "--buses", boot.bus, "--namespaces", ",".join(look.namespaces)]
     words += ["--timeout", f"{arguments.timeout:g}"]
-    words += ["--boot-medium"] if arguments.boot_medium else []
+    words += ["--boot-medium", "--firmware", arguments.firmware] if arguments.boot_medium else []
     return shlex.join(words)
 
 

@@ -35,60 +35,71 @@ class Contents:
     def __init__(self, left: Image, right: Image) -> None:
         self.left = left
         self.right = right
-        self._may_share = bool(_identities(left) & _identities(right))
+        self._shared = _identities(left) & _identities(right)
 
-    def differing(self, left: int, right: int, size: int) -> Iterator[tuple[int, int]]:
-        """(first, stop) of stretches in which a difference is: they are windows that are not equal.
+    def places(self, size: int) -> Iterator[tuple[int, int]]:
+        """(first, stop) of stretches in which the first `size` bytes of both images differ, or may do.
 
-        Args:
-            left: where the bytes begin in the left image; what is given back counts from here.
-            right: where they begin in the right one.
-            size: how many.
+        What is a file on both sides is not read if it is in both images, but not in the same place.
         """
-        for low, high in self._unshared(left, right, size):
-            position = low
-            while position < high:
-                stop = min(position + WINDOW, high)
-                if stop - position >= HOLE:
-                    skip = self._zeros(left + position, right + position, stop - position)
-                    if skip:
-                        position += skip
-                        continue
-                if not self._equal(left + position, right + position, stop - position):
-                    yield position, stop
-                position = stop
+        for low, high, is_known in self._unshared(0, 0, size, places=True):
+            if is_known:
+                yield low, high
+            else:
+                yield from self._windows(low, high, 0, 0)
 
     def first_difference(self, left: int, right: int, size: int) -> int | None:
-        """The first of some bytes that differs; None where all are the same."""
-        for low, high in self.differing(left, right, size):
-            mine, other = self.left.read(left + low, high - low), self.right.read(right + low, high - low)
-            return low + common_prefix(mine, other)
+        """The first byte that differs of `size` bytes at `left` and at `right`; None where all are the same."""
+        for start, stop, _ in self._unshared(left, right, size):
+            for low, high in self._windows(start, stop, left, right):
+                mine, other = self.left.read(left + low, high - low), self.right.read(right + low, high - low)
+                return low + common_prefix(mine, other)
         return None
+
+    def _windows(self, low: int, high: int, left: int, right: int) -> Iterator[tuple[int, int]]:
+        """The windows of a stretch that are not equal; `left` and `right` are where byte 0 lies."""
+        while low < high:
+            stop = min(low + WINDOW, high)
+            skip = self._zeros(left + low, right + low, stop - low) if stop - low >= HOLE else 0
+            if not skip and not self._equal(left + low, right + low, stop - low):
+                yield low, stop
+            low = low + skip if skip else stop
 
     def _equal(self, left: int, right: int, size: int) -> bool:
         mine, other = self.left.gather(left, size), self.right.gather(right, size)
         return b"".join(mine) == b"".join(other)
 
-    def _unshared(self, left: int, right: int, size: int) -> Iterator[tuple[int, int]]:
-        """The stretches that do not come from the same bytes of the same host file."""
-        if not self._may_share or not size:
-            yield 0, size
+    def _unshared(self, left: int, right: int, size: int, *, places: bool = False) -> Iterator[tuple[int, int, bool]]:
+        """(first, stop, known) of stretches that do not come from the same bytes of the same host file.
+
+        They are known to differ, as far as it matters, where different files lie there and one of them is in both
+        images; that is only told if `places`.
+        """
+        if not self._shared or not size:
+            yield 0, size, False
             return
         position = begin = 0
         mine, other = explain(self.left, left, size), explain(self.right, right, size)
         a, b = next(mine), next(other)
         while position < size:
             stop = min(a.start + a.size - left, b.start + b.size - right)
-            if _same(a, b, position, left, right):
+            is_same = _same(a, b, position, left, right)
+            is_known = not is_same and places and self._is_shared(a) and self._is_shared(b)
+            if is_same or is_known:
                 if begin < position:
-                    yield begin, position
+                    yield begin, position, False
+                if is_known:
+                    yield position, stop, True
                 begin = stop
             position = stop
             if position < size:
                 a = next(mine) if a.start + a.size - left == position else a
                 b = next(other) if b.start + b.size - right == position else b
         if begin < size:
-            yield begin, size
+            yield begin, size, False
+
+    def _is_shared(self, origin: Origin) -> bool:
+        return origin.file is not None and identity(origin.file) in self._shared
 
     def _zeros(self, left: int, right: int, size: int) -> int:
         """How many bytes read as zeros on both sides because nothing is recorded there."""

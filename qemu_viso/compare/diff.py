@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qemu_viso.anatomy import Anatomy
 from qemu_viso.compare import structures
-from qemu_viso.compare.contents import Contents
+from qemu_viso.compare.contents import WINDOW, Contents
 from qemu_viso.compare.files import Files
 from qemu_viso.compare.model import Difference
 from qemu_viso.compare.raw import Raw
@@ -55,25 +55,32 @@ def compare(left: Image, right: Image, *, placement: bool = False) -> Comparison
     windows, looked_at = _windows(contents, common)
     if not windows and left.size == right.size:
         return Comparison((), common)
+    mine, other = Anatomy(left), Anatomy(right)
+    files = list(Files(contents, windows, looked_at, placement=placement).differences())
+    both_udf = not any(each.part == "volume" and each.namespaces == ("udf",) for each in files)
     found: list[Difference] = []
     if left.size != right.size:
         found.append(Difference("image", (), "the image", "size", str(left.size), str(right.size)))
-    mine, other = Anatomy(left), Anatomy(right)
-    found += structures.differences(mine, other)
-    found += Files(contents, windows, looked_at, placement=placement).differences()
+    found += structures.differences(mine, other, udf=both_udf)
+    found += files
     told = _Told(found)
     raw = Raw(mine, other, told)
     found += raw.differences(windows)
+    if not found:  # files that no namespace shows
+        found += Raw(mine, other, told, files=True).differences(windows)
     return Comparison(tuple(found), looked_at if raw.stop is None else raw.stop)
 
 
 def _windows(contents: Contents, size: int) -> tuple[list[tuple[int, int]], int]:
-    """The stretches that differ at the same place, and how far was looked."""
-    windows = []
-    for window in contents.differing(0, 0, size):
-        windows.append(window)
-        if len(windows) == MOST_WINDOWS:
-            return windows, window[1]
+    """The stretches that differ at the same place, neighbours together, and how far was looked."""
+    windows: list[tuple[int, int]] = []
+    for low, high in contents.places(size):
+        if windows and windows[-1][1] == low and high - windows[-1][0] <= WINDOW:
+            windows[-1] = windows[-1][0], high
+        elif len(windows) == MOST_WINDOWS:
+            return windows, low
+        else:
+            windows.append((low, high))
     return windows, size
 
 

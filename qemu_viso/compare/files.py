@@ -48,7 +48,7 @@ class Files:
         self._known_until = known_until
         self._placement = placement
         self._found: dict[tuple[str, str, str, str, str], tuple[list[str], int | None]] = {}
-        self._compared: dict[tuple[tuple[Extent, ...], tuple[Extent, ...]], int | None] = {}
+        self._compared: dict[tuple[tuple[Extent, ...], tuple[Extent, ...]], tuple[str, int | None]] = {}
         self._placed: set[tuple[tuple[Extent, ...], tuple[Extent, ...]]] = set()
 
     def differences(self) -> Iterator[Difference]:
@@ -111,24 +111,13 @@ class Files:
             self._tell(namespace, path, "size", left.size, right.size)
             return
         key = mine, other
-        if key in self._compared:
-            at = self._compared[key]
-            if at is None or not self._was_told(path, at, mine):
-                return  # the same, or told under another name already
-        else:
-            at = self._compared[key] = self._first_difference(mine, other)
-        if at is not None:
+        if key not in self._compared:
+            self._compared[key] = path, self._first_difference(mine, other)
+        first_path, at = self._compared[key]
+        if at is not None and path == first_path:  # of several paths to the same bytes, the first one tells
             where = _position(mine, at)
             was, now = (_byte(image, place, at) for image, place in self._sides(mine, other, at))
             self._tell(namespace, path, "content", was, now, where)
-
-    def _was_told(self, path: str, at: int, extents: tuple[Extent, ...]) -> bool:
-        """Whether the content of this very path was told of, in another namespace."""
-        where = _position(extents, at)
-        return any(
-            known == path and field == "content" and offset == where
-            for (_, known, field, _, _), (_, offset) in self._found.items()
-        )
 
     def _sides(
         self, mine: tuple[Extent, ...], other: tuple[Extent, ...], at: int

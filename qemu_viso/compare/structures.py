@@ -27,9 +27,15 @@ class _Key(NamedTuple):
     number: int
 
 
-def differences(left: Anatomy, right: Anatomy) -> Iterator[Difference]:
-    """The fields in which they differ, and the structures that one of them does not have."""
-    mine, other = _structures(left), _structures(right)
+def differences(left: Anatomy, right: Anatomy, *, udf: bool) -> Iterator[Difference]:
+    """The fields in which they differ, and the structures that one of them does not have.
+
+    Args:
+        left: the one image.
+        right: the other one.
+        udf: look at those of UDF; not worth it if only one of the images has it.
+    """
+    mine, other = _structures(left, udf=udf), _structures(right, udf=udf)
     for key in [*mine, *(key for key in other if key not in mine)]:
         a, b = mine.get(key), other.get(key)
         name = next(iter((a or b or {}).values())).label
@@ -45,13 +51,15 @@ def differences(left: Anatomy, right: Anatomy) -> Iterator[Difference]:
                 yield Difference(key.part, (), name, field, *texts, None if was is None else was.start)
 
 
-def _structures(anatomy: Anatomy) -> dict[_Key, dict[str, Explained]]:
+def _structures(anatomy: Anatomy, *, udf: bool) -> dict[_Key, dict[str, Explained]]:
     """The fields of each structure that concerns a volume as a whole, or booting."""
     found: dict[_Key, dict[str, Explained]] = {}
     for start, (stop, claim) in zip(anatomy.starts, anatomy.stretches, strict=True):
         part = _PARTS.get(claim.kind)
         if part is None or claim.subject.startswith("/") or claim.subject == "the reserve sequence":
             continue  # of a file, or the same once more
+        if claim.kind == "UDF descriptor" and not udf:
+            continue
         last: tuple[str, str] | None = None
         fields: dict[str, Explained] = {}
         for each in anatomy.explain(start, stop - start):

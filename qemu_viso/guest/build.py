@@ -22,7 +22,8 @@ from qemu_viso.guest.cpio import CpioWriter
 from qemu_viso.guest.grub_image import write_grub
 from qemu_viso.guest.ipl import boot_image
 from qemu_viso.guest.modules import ModuleTree
-from qemu_viso.guest.packages import Apt, unpack
+from qemu_viso.guest.packages import Apt, debian_mirror, unpack
+from qemu_viso.guest.rootfs import write_root
 from qemu_viso.qemu.cache import cache_folder
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class GuestBuild:
         initrd: path of the initial RAM disk, with the agent as `/init`; empty where there is no Linux.
         packages: name and version of each package used.
 
-    Beside them lies, for s390x, `boot.img`: both in the form that its firmware starts from a medium.
+    Beside them lies, for s390x, `boot.img`: both in the form that its firmware starts from a medium; and `root.img`,
+    for a guest with a root file system.
     """
 
     definition: GuestDefinition
@@ -183,6 +185,11 @@ def _write_parts(definition: GuestDefinition, work: Path, result: Path, tell: Ca
         kernel.write_bytes(extract_kernel(kernel.read_bytes()))
     with initrd.open("wb") as file:
         write_initrd(definition, root, CpioWriter(file))
+    if definition.root:
+        assert definition.suite is not None
+        tell("installing packages into a root file system")
+        root_image, mirror = result / "root.img", debian_mirror()
+        write_root(definition.suite, definition.architecture, definition.root, mirror, work, root_image)
     if definition.architecture == "s390x":
         image = boot_image(kernel.read_bytes(), initrd.read_bytes(), arguments_for(definition))
         (result / "boot.img").write_bytes(image)

@@ -61,6 +61,7 @@ class GuestDefinition:
         modules: to load, in this order, each after what it depends on: of the kernel, or of GRUB.
         loaded: modules of GRUB that are loaded when they are asked for.
         tier: `fast` for guests that are quick enough to be asked all the time, else `full`.
+        root: packages of a root file system, which becomes a disk; none where the initial RAM disk is all.
     """
 
     name: str
@@ -78,6 +79,7 @@ class GuestDefinition:
     modules: tuple[str, ...] = ()
     loaded: tuple[str, ...] = ()
     tier: str = FULL
+    root: tuple[str, ...] = ()
 
     @property
     def platform(self) -> Platform:
@@ -209,6 +211,7 @@ def _read(name: str, source: Path, content: dict[str, object]) -> GuestDefinitio
     tools: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     loaded: tuple[str, ...] = ()
+    root: tuple[str, ...] = ()
     parts = table({"agent": "initrd", "grub": "grub", "uefi-shell": "shell"}[reader])
     agent = source.parent / "agents" / parts.text("agent")
     if reader != "uefi-shell":
@@ -219,6 +222,9 @@ def _read(name: str, source: Path, content: dict[str, object]) -> GuestDefinitio
         if reader == "agent":
             image = table("kernel")
             kernel = Kernel(packages.text("kernel"), image.text("image"), image.flag("extracted"))
+            if top.has("root"):
+                root = table("root").texts("packages")
+                suite = suite or packages.text("suite")  # it must be named
         else:
             loaded = parts.texts("loaded")
     if not agent.is_file():
@@ -239,6 +245,7 @@ def _read(name: str, source: Path, content: dict[str, object]) -> GuestDefinitio
         modules=modules,
         loaded=loaded,
         tier=top.choice("tier", (FAST, FULL), FULL),
+        root=root,
     )
     for each in reversed(tables):
         each.end()

@@ -157,12 +157,8 @@ class Apt:
         """Configuration that replaces the host's package sources, if another release is wanted."""
         if self._suite is None:
             return ""
-        try:
-            targets = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Origin: Debian", "Label: Debian"])
-        except InputOutputError:
-            targets = ""
-        mirror = next(iter(targets.split()), MIRROR)
-        (self._state / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {self._suite} main\n")
+        line = f"deb [signed-by={KEYRING}] {debian_mirror()} {self._suite} main\n"
+        (self._state / "sources.list").write_text(line)
         return f'Dir::Etc::sourcelist "{self._state}/sources.list";\nDir::Etc::sourceparts "{self._state}/none";\n'
 
     def download(self, packages: Sequence[Package], folder: Path) -> list[Path]:
@@ -187,6 +183,15 @@ class Apt:
                 raise GuestError(f"apt-get did not leave '{path.name}' behind")
             paths.append(path)
         return paths
+
+
+def debian_mirror() -> str:
+    """The mirror from which the host takes Debian's packages."""
+    try:
+        targets = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Origin: Debian", "Label: Debian"])
+    except InputOutputError:
+        targets = ""
+    return next(iter(targets.split()), MIRROR)
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import ConfigurationError
-from qemu_viso.guest import grub
+from qemu_viso.guest import grub, uefi_shell
 from qemu_viso.guest.agent import CONTENT_LIMIT, Agent
 from qemu_viso.guest.build import arguments_for
 from qemu_viso.guest.wire import RefusedError
 from qemu_viso.qemu.devices import DirectKernel, VhostUserMedium
-from qemu_viso.qemu.machine import Machine, machine_for
+from qemu_viso.qemu.firmware import find_uefi
+from qemu_viso.qemu.machine import UEFI_MEMORY, Machine, machine_for
 from qemu_viso.qemu.remains import remains_of
 from qemu_viso.qemu.storage_daemon import StorageDaemon
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from qemu_viso.guest.build import GuestBuild
     from qemu_viso.guest.view import GuestView, Namespace, ReaderName
     from qemu_viso.qemu.deadline import Deadline
-    from qemu_viso.qemu.devices import BlockMedium, Bus, Medium
+    from qemu_viso.qemu.devices import BlockMedium, Bus, Device, Medium
     from qemu_viso.qemu.machine import MachineSpec
     from qemu_viso.qemu.process import Child
     from qemu_viso.qemu.remains import Remains
@@ -47,6 +49,7 @@ def spec_for(
     from_medium: bool = False,
     firmware: Literal["bios", "uefi"] = "bios",
     sandbox: bool = True,
+    others: tuple[Device, ...] = (),
 ) -> MachineSpec:
     """The machine in which a guest looks at a medium.
 
@@ -61,6 +64,12 @@ def spec_for(
             f"the guest '{definition.name}' cannot drive the bus '{bus.name}'",
             hint=f"it can drive {', '.join(definition.buses)}",
         )
+    if definition.kernel is None and from_medium:
+        raise ConfigurationError(f"the guest '{definition.name}' does not come from a medium; it is no Linux")
+    if definition.reader == "uefi-shell":
+        others = (find_uefi(definition.platform), *others)
+        spec = machine_for(definition.platform, bus, medium, *others, accelerator=accelerator, sandbox=sandbox)
+        return replace(spec, memory=UEFI_MEMORY, agent=False)
     if from_medium:
         return machine_for(definition.platform, bus, medium, boot=firmware, accelerator=accelerator, sandbox=sandbox)
     return machine_for(definition.platform, bus, medium, kernel_of(build), accelerator=accelerator, sandbox=sandbox)
@@ -178,7 +187,19 @@ async def booted(
         if bus.carries == "vhost-user" and not isinstance(medium, VhostUserMedium):
             daemon = await stack.enter_async_context(StorageDaemon(medium, {"vhost-user"}, deadline))
             medium, others = daemon.vhost_user, (daemon.child,)
-        spec = spec_for(build, bus, medium, accelerator, from_medium=from_medium, firmware=firmware, sandbox=sandbox)
+        disks: tuple[Device, ...] = ()
+        if build.definition.reader == "uefi-shell":
+            disks = (stack.enter_context(uefi_shell.scratch_disk(build.kernel)),)
+        spec = spec_for(
+            build,
+            bus,
+            medium,
+            accelerator,
+            from_medium=from_medium,
+            firmware=firmware,
+            sandbox=sandbox,
+            others=disks,
+        )
         machine = Machine(spec, deadline)
         try:
             await stack.enter_async_context(machine)
@@ -202,8 +223,9 @@ async def booted(
 async def _read_views(
     reader: ReaderName, machine: Machine, bus: Bus, namespaces: Sequence[Namespace], deadline: Deadline
 ) -> list[GuestView]:
-    assert reader == "grub", "there is no other reader without an agent"
-    return await grub.read_views(machine, bus, namespaces, deadline)
+    if reader == "grub":
+        return await grub.read_views(machine, bus, namespaces, deadline)
+    return await uefi_shell.read_views(machine, namespaces, deadline)
 
 
 async def view(

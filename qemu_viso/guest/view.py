@@ -14,7 +14,7 @@ NAMESPACES: tuple[Namespace, ...] = get_args(Namespace)
 
 Kind: TypeAlias = Literal["directory", "file", "symlink", "block", "character", "fifo", "socket", "unknown"]
 
-Fact: TypeAlias = Literal["size", "content", "mode", "owner", "group", "target", "mtime"]
+Fact: TypeAlias = Literal["size", "content", "mode", "owner", "group", "target", "mtime", "nanoseconds"]
 FACTS: frozenset[Fact] = frozenset(get_args(Fact))
 """What a reader may tell of an entry beside its name and whether it is a directory."""
 

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from qemu_viso.errors import InputOutputError, InternalError, QemuVisoError, StaleSourceError
-from qemu_viso.image.memory import MemorySpans, bytes_of
+from qemu_viso.image.memory import MemorySpans
 from qemu_viso.image.regions import FileSlice, Generated, Joined, Literal, Patched, RegionMap
 from qemu_viso.sources.handles import Handle, HandleCache
 from qemu_viso.sources.host import HostFile
@@ -16,7 +16,6 @@ from qemu_viso.sources.host import HostFile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qemu_viso.image.regions import Content
 
 SECTOR = 2048
 WHOLE_FILE = 1 << 16
@@ -78,6 +77,7 @@ class Image:
         self._handles = handles or HandleCache()
         self._memory = MemorySpans(regions)
         self._lock = Lock()
+        self._fingerprint: str | None = None
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         """Where the bytes come from, in order; the pieces' lengths add up to `length`.
@@ -292,34 +292,49 @@ class Image:
             raise
 
     def fingerprint(self) -> str:
-        """A hash of the metadata and of the identities of the sources, in hexadecimal.
+        """A hash of the structures and of the sources' identities, each with its place, in hexadecimal.
 
-        Equal fingerprints mean equal images, short of a host file that changed and kept its size and times.
+        Equal fingerprints mean equal images, short of a host file that changed and kept its size and times. It is
+        computed once; the structures that are made for it are kept for those who read them next.
         """
-        import hashlib  # it loads OpenSSL, which the way to the first byte does not need
+        if self._fingerprint is None:
+            import hashlib  # it loads OpenSSL, which the way to the first byte does not need
 
-        digest = hashlib.sha256()
-        for index in range(len(self.regions)):
-            region = self.regions[index]
-            digest.update(f"{region.start}:{region.stop}:".encode())
-            digest.update(self._identity(region.content))
-        return digest.hexdigest()
+            digest = hashlib.sha256()
+            for part in self._identities():
+                digest.update(part)
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
 
-    def _identity(self, content: Content | None) -> bytes:
-        if content is None:
-            return b"zeros"
-        if isinstance(content, HostFile):
-            return f"{content.directory.device}:{content.inode}:{content.size}:{content.mtime_ns}".encode()
-        if isinstance(content, FileSlice):
-            return self._identity(content.file) + f"+{content.offset}".encode()
-        if isinstance(content, Joined):
-            return b"".join(
-                (self._identity(part) if isinstance(part, FileSlice) else b"hole") + f":{part.size},".encode()
-                for part in content.parts
-            )
-        if isinstance(content, Patched):
-            return self._identity(content.base) + f"/{content.edit_offset}:{content.edit.size}".encode()
-        return bytes_of(content)
+    def _identities(self) -> Iterator[bytes | memoryview]:
+        starts, contents = self.regions.starts, self.regions.contents
+        index = 0
+        while index < len(starts):
+            content = contents[index]
+            if content is None or isinstance(content, Generated | Literal):
+                span = self._memory.find(index)
+                yield f"{starts[index]}:memory:".encode()
+                if span is not None:
+                    yield span.data
+                    index = span.last
+                    continue
+            else:
+                yield f"{starts[index]}:{_identity(content)}:".encode()
+            index += 1
+        yield f"{self.size}".encode()
+
+
+def _identity(content: HostFile | FileSlice | Joined | Patched) -> str:
+    """Which bytes of which host files content is."""
+    if isinstance(content, HostFile):
+        return f"{content.directory.device}:{content.inode}:{content.size}:{content.mtime_ns}"
+    if isinstance(content, FileSlice):
+        return f"{_identity(content.file)}+{content.offset}:{content.size}"
+    if isinstance(content, Joined):
+        return ",".join(
+            _identity(part) if isinstance(part, FileSlice) else f"hole:{part.size}" for part in content.parts
+        )
+    return f"{_identity(content.base)}/{content.edit_offset}:{content.edit.size}"
 
 
 def reads_as_zeros(piece: Piece) -> bool:

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
     from qemu_viso.image.image import Image
 
-WINDOW = 4 << 20
+WINDOW = 1 << 20
 """Bytes that are gathered before they are written."""
 COPY_FROM = 64 << 10
 """Bytes from which a copy inside the kernel beats a read and a write."""
 COPY_AT_ONCE = 256 << 20
 """Bytes copied between two calls of `progress`."""
+ALLOCATE_FROM = 1 << 20
+"""Bytes from which blocks are asked for before they are written."""
 HOLE = 4096
 """Zeros from which a hole is worth a call; fewer are written."""
 
@@ -82,8 +84,11 @@ def _write(image: Image, target: int, path: str, progress: Callable[[int], None]
     writer = _Writer(image, target, progress)
     try:
         for start, content in zip(image.regions.starts, image.regions.contents, strict=True):
-            if isinstance(content, HostFile):
-                writer.file(start, content, 0, content.size)
+            if type(content) is HostFile:
+                if content.size < COPY_FROM:
+                    writer.add(start, content.read())
+                else:
+                    writer.file(start, content, 0, content.size)
             elif isinstance(content, FileSlice):
                 writer.file(start, content.file, content.offset, content.size)
             elif isinstance(content, Joined):
@@ -98,6 +103,9 @@ def _write(image: Image, target: int, path: str, progress: Callable[[int], None]
         os.ftruncate(target, image.size)  # what the end lacks is a hole
     except OSError as error:
         raise InputOutputError(f"'{path}' cannot be written: {error.strerror}") from None
+    except StaleSourceError as error:
+        image.mark_stale(error)
+        raise
     writer.report(image.size)
 
 
@@ -140,19 +148,12 @@ class _Writer:
 
     def file(self, start: int, file: HostFile, offset: int, size: int) -> None:
         """A stretch of a host file."""
+        self.flush()
+        descriptor = file.open()
         try:
-            if size == file.size and size < COPY_FROM:
-                self.add(start, file.read())
-                return
-            self.flush()
-            descriptor = file.open()
-            try:
-                self._copy(start, file, descriptor, offset, size)
-            finally:
-                os.close(descriptor)
-        except StaleSourceError as error:
-            self._image.mark_stale(error)
-            raise
+            self._copy(start, file, descriptor, offset, size)
+        finally:
+            os.close(descriptor)
 
     def _copy(self, start: int, file: HostFile, source: int, offset: int, size: int) -> None:
         """Copy hole by hole and data by data."""
@@ -160,6 +161,7 @@ class _Writer:
         while position < stop:
             position = min(_seek(source, position, os.SEEK_DATA, stop), stop)
             end = min(_seek(source, position, os.SEEK_HOLE, stop), stop) if position < stop else stop
+            self._allocate(position + shift, end - position)
             while position < end:
                 copied = self._copy_some(source, position, min(end - position, COPY_AT_ONCE), position + shift)
                 if not copied:
@@ -169,6 +171,16 @@ class _Writer:
                 self.report(position + shift)
         file.check(os.fstat(source))
         self._start = self._stop = start + size
+
+    def _allocate(self, start: int, size: int) -> None:
+        """Blocks for a stretch at once, rather than page by page; where there is no room, none is filled in vain."""
+        if size < ALLOCATE_FROM:
+            return
+        try:
+            os.posix_fallocate(self._target, start, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
 
     def _copy_some(self, source: int, position: int, length: int, target_position: int) -> int:
         try:

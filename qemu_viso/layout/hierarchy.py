@@ -22,7 +22,7 @@ from qemu_viso.tree.nodes import Directory, File
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
     from qemu_viso.image import RegionMap
     from qemu_viso.tree.nodes import Namespace, Node
@@ -45,18 +45,20 @@ class DirectoryExtent:
         identifier: as in its record; one zero byte for the root.
         parent: the directory that holds it; the root holds itself.
         number: its number in the path table, from 1.
+        links: as POSIX counts them: its name, its `.`, and the `..` of each directory in it.
         extent: first sector.
         sectors: what its records take.
         continuation_sectors: what its continuation area takes, right behind the records.
     """
 
-    __slots__ = ("continuation_sectors", "extent", "identifier", "node", "number", "parent", "sectors")
+    __slots__ = ("continuation_sectors", "extent", "identifier", "links", "node", "number", "parent", "sectors")
 
     def __init__(self, node: Directory, identifier: bytes, parent: DirectoryExtent | None, number: int) -> None:
         self.node = node
         self.identifier = identifier
         self.parent = parent or self
         self.number = number
+        self.links = 2
         self.extent = 0
         self.sectors = 0
         self.continuation_sectors = 0
@@ -82,10 +84,10 @@ class Flavour(Protocol):
 class Encoder(Protocol):
     """The system use fields of one directory's records, in the order of the records."""
 
-    def own(self, of: DirectoryExtent, *, parent: bool) -> bytes:
+    def own(self, of: DirectoryExtent, date: bytes, *, parent: bool) -> bytes:
         """Of the first record, or (`parent`) of the second one."""
 
-    def entry(self, name: str, node: Node, identifier_size: int, serial: int) -> bytes:
+    def entry(self, name: str, node: Node, date: bytes, links: int, identifier_size: int, serial: int) -> bytes:
         """Of an entry; `serial` is a number that no other record of the image has."""
 
     def continuation(self) -> bytes:
@@ -114,6 +116,7 @@ class Hierarchy:
                 if type(node) is File:
                     visit(node)
                 elif type(node) is Directory:
+                    place.links += 1
                     self._add(node, identifier, place)
 
     def _add(self, node: Directory, identifier: bytes, parent: DirectoryExtent) -> None:
@@ -165,21 +168,20 @@ class Hierarchy:
         packer = RecordPacker()
         encoder = self.flavour.encoder(place)
         for identifier, of in ((SELF, place), (PARENT, place.parent)):
-            use = encoder.own(of, parent=identifier == PARENT)
-            size = of.sectors * SECTOR
-            packer.add(directory_record(identifier, of.extent, size, self.date(of.node), FLAG_DIRECTORY, use))
+            date = self.date(of.node)
+            use = encoder.own(of, date, parent=identifier == PARENT)
+            packer.add(directory_record(identifier, of.extent, of.sectors * SECTOR, date, FLAG_DIRECTORY, use))
         base = place.extent * SECTOR
         for identifier, name, node in self.flavour.entries(place.node):
-            # A record is longer than 33 bytes, so that no two in the image begin in the same 32 bytes.
-            serial = (base + packer.size) >> 5
+            date = self.date(node)
             if type(node) is Directory:
                 inner = self._places[id(node)]
-                use = encoder.entry(name, node, len(identifier), (inner.extent * SECTOR) >> 5)
+                use = encoder.entry(name, node, date, inner.links, len(identifier), (inner.extent * SECTOR) >> 5)
                 size = inner.sectors * SECTOR
-                packer.add(directory_record(identifier, inner.extent, size, self.date(node), FLAG_DIRECTORY, use))
+                packer.add(directory_record(identifier, inner.extent, size, date, FLAG_DIRECTORY, use))
                 continue
-            use = encoder.entry(name, node, len(identifier), serial)
-            date = self.date(node)
+            # A record is longer than 33 bytes, so that no two in the image begin in the same 32 bytes.
+            use = encoder.entry(name, node, date, 1, len(identifier), (base + packer.size) >> 5)
             for extent, size, flags in extents(node):
                 packer.add(directory_record(identifier, extent, size, date, flags, use))
         records = packer.data().ljust(place.sectors * SECTOR, b"\0")
@@ -229,20 +231,20 @@ def packed_size(lengths: array[int]) -> int:
     return offset
 
 
-def extents(node: Node) -> Iterator[tuple[int, int, int]]:
+def extents(node: Node) -> Sequence[tuple[int, int, int]]:
     """Extent, size and flags of each record of a file or link (9.1.6): several for more than 4 GiB."""
-    if not isinstance(node, File):
-        yield 0, 0, 0
-        return
+    if type(node) is not File:
+        return ((0, 0, 0),)
     extent, size = node.extent, node.data.size
     if size <= 0xFFFFFFFF:
-        yield extent, size, 0
-        return
+        return ((extent, size, 0),)
+    found = []
     while size > EXTENT_LIMIT:
-        yield extent, EXTENT_LIMIT, FLAG_MULTI_EXTENT
+        found.append((extent, EXTENT_LIMIT, FLAG_MULTI_EXTENT))
         extent += EXTENT_LIMIT // SECTOR
         size -= EXTENT_LIMIT
-    yield extent, size, 0
+    found.append((extent, size, 0))
+    return found
 
 
 def record_count(size: int) -> int:

@@ -103,10 +103,13 @@ def joliet_names(names: list[str]) -> list[bytes]:
     Illegal characters become underscores, undecodable bytes U+FFFD. A name of more than 110 units is shortened, and
     keeps its extension.
     """
+    if not names:
+        return []
     joined = "/".join(names) + "/"
-    plain = joined.isascii() and "./" not in joined and max(map(len, names), default=0) <= NAME_UNITS
+    plain = joined.isascii() and "./" not in joined and max(map(len, names)) <= NAME_UNITS
     if plain and not _JOLIET_ILLEGAL.search(joined.replace("/", "")):
-        return [name.encode("utf-16-be") for name in names]
+        # Of ASCII only the second byte of a unit is not zero, so that no half of two units looks like a slash.
+        return joined.encode("utf-16-be").split(b"\0/")[:-1]
     fitting = [_fitting(name) for name in names]
     intact = [text == name for text, name in zip(fitting, names, strict=True)]
     # Names that stay as they are come first, so that none that is changed takes theirs.

@@ -55,10 +55,10 @@ class Joliet:
 class _Encoder:
     """No system use fields."""
 
-    def own(self, of: DirectoryExtent, *, parent: bool) -> bytes:  # noqa: ARG002
+    def own(self, of: DirectoryExtent, date: bytes, *, parent: bool) -> bytes:  # noqa: ARG002
         return b""
 
-    def entry(self, name: str, node: Node, identifier_size: int, serial: int) -> bytes:  # noqa: ARG002
+    def entry(self, name: str, node: Node, date: bytes, links: int, identifier_size: int, serial: int) -> bytes:  # noqa: ARG002
         return b""
 
     def continuation(self) -> bytes:

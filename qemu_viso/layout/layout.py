@@ -46,7 +46,7 @@ class Layout:
         self._regions = RegionMap()
         self._files: list[File] = []
         self._end = [0]
-        primary = Primary(tree.settings, tree.time_ns)
+        primary = Primary(tree.settings)
         for directory, table in tree.tables:
             table.data = Literal(trans_tbl(primary.entries(directory), table), "TRANS.TBL")
         self._primary = Hierarchy(tree.root, primary, tree.time_ns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from qemu_viso.layout.rock_ridge import (
     PLAIN_SIZE,
     ContinuationArea,
     attribute_entries,
-    link_count,
+    encoded_name,
     name_entries,
     recorded_names,
     room,
@@ -34,10 +33,9 @@ class Primary:
 
     namespace = Namespace.ISO
 
-    def __init__(self, settings: Settings, time_ns: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.level = settings.iso_level
         self.rock_ridge = settings.rock_ridge
-        self.time_ns = time_ns
         self.shortened: list[str] = []
 
     def entries(self, directory: Directory) -> list[Entry]:
@@ -82,7 +80,7 @@ class Primary:
             length = record_length(len(identifier))
             if self.rock_ridge:
                 name = renamed.get(name, name)
-                use = PLAIN_SIZE + susp.NM_HEAD + (len(name) if name.isascii() else len(os.fsencode(name)))
+                use = PLAIN_SIZE + susp.NM_HEAD + (len(name) if name.isascii() else len(encoded_name(name)))
                 fits = length + use <= 254 if type(node) is File or type(node) is Directory else False
                 if not fits:
                     use = len(area.fit([bytes(PLAIN_SIZE), *name_entries(node, name)], room(len(identifier))))
@@ -104,10 +102,10 @@ class Primary:
 class _PlainEncoder:
     """No system use fields."""
 
-    def own(self, of: DirectoryExtent, *, parent: bool) -> bytes:  # noqa: ARG002
+    def own(self, of: DirectoryExtent, date: bytes, *, parent: bool) -> bytes:  # noqa: ARG002
         return b""
 
-    def entry(self, name: str, node: Node, identifier_size: int, serial: int) -> bytes:  # noqa: ARG002
+    def entry(self, name: str, node: Node, date: bytes, links: int, identifier_size: int, serial: int) -> bytes:  # noqa: ARG002
         return b""
 
     def continuation(self) -> bytes:
@@ -123,9 +121,9 @@ class _RockRidgeEncoder:
         self._area = ContinuationArea(place.extent + place.sectors)
         self._renamed = recorded_names(place.node)
 
-    def own(self, of: DirectoryExtent, *, parent: bool) -> bytes:
+    def own(self, of: DirectoryExtent, date: bytes, *, parent: bool) -> bytes:
         serial = of.extent * SECTOR >> 5
-        plain = attribute_entries(of.node, self._primary.time_ns, link_count(of.node), serial)
+        plain = attribute_entries(of.node, date, of.links, serial)
         is_root = self._place.parent is self._place
         if parent or not is_root:
             return b"".join(plain)
@@ -135,10 +133,9 @@ class _RockRidgeEncoder:
     def _rest(self) -> list[bytes]:
         return [susp.ER] if self._primary.rock_ridge == 2 else []
 
-    def entry(self, name: str, node: Node, identifier_size: int, serial: int) -> bytes:
+    def entry(self, name: str, node: Node, date: bytes, links: int, identifier_size: int, serial: int) -> bytes:
         name = self._renamed.get(name, name)
-        links = link_count(node) if type(node) is Directory else 1
-        plain = attribute_entries(node, self._primary.time_ns, links, serial)
+        plain = attribute_entries(node, date, links, serial)
         return self._area.fit(plain + name_entries(node, name), room(identifier_size))
 
     def continuation(self) -> bytes:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from qemu_viso.errors import InternalError
 from qemu_viso.ondisk import susp
-from qemu_viso.ondisk.ecma119 import SECTOR, record_date, record_length
-from qemu_viso.tree.nodes import Directory, File, Namespace
+from qemu_viso.ondisk.ecma119 import SECTOR, record_length
+from qemu_viso.tree.nodes import Directory, File, Link, Namespace
 
 if TYPE_CHECKING:
     from qemu_viso.tree.nodes import Node
@@ -20,7 +20,7 @@ PLAIN_SIZE = susp.PX_SIZE + susp.TF_SIZE
 """Bytes of the entries that every record has."""
 SHOWN_BYTES = 253
 """Linux shows longer names as far as their first NM entry goes (fs/isofs/rock.c)."""
-MODE_TYPES = {File: stat.S_IFREG, Directory: stat.S_IFDIR}
+MODE_TYPES: dict[type[Node], int] = {File: stat.S_IFREG, Directory: stat.S_IFDIR, Link: stat.S_IFLNK}
 
 
 class ContinuationArea:
@@ -135,23 +135,21 @@ def _shortened(name: str, mark: str) -> str:
 
 def name_entries(node: Node, name: str) -> list[bytes]:
     """NM, and SL for a link: what a record has beside PX and TF."""
-    entries = susp.nm(os.fsencode(name))
-    if not isinstance(node, File | Directory):
+    entries = susp.nm(encoded_name(name))
+    if type(node) is Link:
         entries += susp.sl(os.fsencode(node.target))
     return entries
 
 
-def attribute_entries(node: Node, time_ns: int, links: int, serial: int) -> list[bytes]:
-    """PX and TF of a node; `time_ns` stands in where it has no time of its own."""
+def encoded_name(name: str) -> bytes:
+    """A name as the host has it; nearly all are ASCII, and need not ask for the file system's encoding."""
+    return name.encode() if name.isascii() else os.fsencode(name)
+
+
+def attribute_entries(node: Node, date: bytes, links: int, serial: int) -> list[bytes]:
+    """PX and TF of a node of that date (9.1.5)."""
     mode, uid, gid = node.attributes
-    kind = MODE_TYPES.get(type(node), stat.S_IFLNK)
-    mtime_ns = time_ns if node.mtime_ns is None else node.mtime_ns
-    return [susp.px(kind | mode, links, uid, gid, serial), susp.tf(record_date(mtime_ns // 1_000_000_000))]
-
-
-def link_count(directory: Directory) -> int:
-    """A directory's links: its name, its `.`, and the `..` of each directory in it."""
-    return 2 + sum(type(node) is Directory for node in directory.nodes(Namespace.ISO).values())
+    return [susp.px(MODE_TYPES[type(node)] | mode, links, uid, gid, serial), susp.tf(date)]
 
 
 def room(identifier_size: int) -> int:

@@ -70,13 +70,8 @@ def record_length(identifier_size: int) -> int:
     return (34 + identifier_size) & ~1
 
 
-_RECORD_HEAD = struct.Struct("<BBIIII7sBHIB")
-_SEQUENCE_1 = int.from_bytes(both_16(1), "little")
-
-
-def _swapped(value: int) -> int:
-    """The number whose little-endian bytes are the big-endian ones of `value`: for one `pack` of both orders."""
-    return int.from_bytes(value.to_bytes(4, "big"), "little")
+_RECORD_HEAD = struct.Struct("<BBI4sI4s7sBH4sB")
+_SEQUENCE_1 = both_16(1)
 
 
 def directory_record(
@@ -89,23 +84,24 @@ def directory_record(
 ) -> bytes:
     """A directory record (9.1); `system_use` is padded to an even length."""
     length = len(identifier)
-    pad = b"" if length & 1 else b"\0"
+    if not length & 1:
+        identifier += b"\0"
     if len(system_use) & 1:
         system_use += b"\0"
     head = _RECORD_HEAD.pack(
-        record_length(length) + len(system_use),
+        33 + len(identifier) + len(system_use),
         0,
         extent,
-        _swapped(extent),
+        _BOTH_32_BIG.pack(extent),
         size,
-        _swapped(size),
+        _BOTH_32_BIG.pack(size),
         date,
         flags,
         0,  # file unit size and interleave gap: 9.1.7, 9.1.8
         _SEQUENCE_1,
         length,
     )
-    return head + identifier + pad + system_use
+    return head + identifier + system_use
 
 
 def path_table_record(identifier: bytes, extent: int, parent: int, *, big_endian: bool) -> bytes:

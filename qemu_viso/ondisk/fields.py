@@ -6,10 +6,10 @@ follow one another, so that they fill the structure by construction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
-from uuid import UUID
+
+from qemu_viso.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -43,8 +43,7 @@ class Kind(Enum):
 NUMBERS = frozenset((Kind.LITTLE, Kind.BIG, Kind.BOTH))
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Frozen):
     """A field of a structure.
 
     Attributes:
@@ -207,6 +206,8 @@ def _compressed(data: bytes) -> str:
 
 
 def _guid(data: bytes) -> str:
+    from uuid import UUID
+
     return str(UUID(bytes_le=data)) if len(data) == 16 else data.hex(" ")
 
 

@@ -136,13 +136,17 @@ def tf(date: bytes) -> bytes:
     return _TF_HEAD + date + date + date
 
 
+_NM_HEADS = [b"NM" + bytes((NM_HEAD + size, 1, 0)) for size in range(ENTRY_LIMIT - NM_HEAD + 1)]
+"""By the bytes of the name."""
+
+
 def nm(name: bytes) -> list[bytes]:
     """RRIP 4.1.4: a name, in as many entries as it needs.
 
     A name is cut between UTF-8 characters, because Linux shows but the first entry of one with more than 253 bytes.
     """
     if len(name) <= ENTRY_LIMIT - NM_HEAD:
-        return [b"NM" + bytes((NM_HEAD + len(name), 1, 0)) + name]
+        return [_NM_HEADS[len(name)] + name]
     entries = []
     while True:
         limit = ENTRY_LIMIT - NM_HEAD

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import UsageError
 from qemu_viso.nbd import uri
+from qemu_viso.nbd.trace import ReadTrace
 from qemu_viso.opening import Opened
 from qemu_viso.pytest_plugin.plainly import plainly
 from qemu_viso.pytest_plugin.target import require_program
@@ -44,6 +45,7 @@ class Export:
         path: of the socket.
         medium: the same, as machines take it.
         daemon: the qemu-storage-daemon that serves it; None where it is served from this process.
+        trace: what was read over NBD; None where that is not the way.
     """
 
     what: Opened | Path
@@ -51,6 +53,7 @@ class Export:
     path: str
     medium: Medium
     daemon: Child | None = None
+    trace: ReadTrace | None = None
 
     @property
     def uri(self) -> str:
@@ -69,13 +72,14 @@ def origin(source: Source) -> Opened | Path:
 
 
 @contextmanager
-def block_medium(what: Opened | Path) -> Iterator[BlockMedium]:
-    """What QEMU's block layer can open: a recipe over NBD, a file as it is."""
+def block_medium(what: Opened | Path) -> Iterator[tuple[BlockMedium, ReadTrace | None]]:
+    """What QEMU's block layer can open, a recipe over NBD or a file as it is; and what is read of the recipe."""
     if isinstance(what, Path):
-        yield FileMedium(str(what))
+        yield FileMedium(str(what)), None
         return
-    with ServedImage(what.image) as served:
-        yield served.medium
+    trace = ReadTrace()
+    with ServedImage(what.image, trace) as served:
+        yield served.medium, trace
 
 
 @contextmanager
@@ -90,16 +94,16 @@ def exported(loop: LoopThread, what: Opened | Path, kind: Kind, *, direct: bool 
             assert listener.path is not None
             yield Export(what, kind, listener.path, VhostUserMedium(listener.path))
             return
-        medium = stack.enter_context(block_medium(what))
+        medium, trace = stack.enter_context(block_medium(what))
         if kind == "nbd" and isinstance(medium, NbdMedium):
-            yield Export(what, kind, medium.path, medium)
+            yield Export(what, kind, medium.path, medium, None, trace)
             return
         require_program(STORAGE_DAEMON)
         daemon = StorageDaemon(medium, {"nbd" if kind == "nbd" else "vhost-user"})
         loop.run(daemon.__aenter__())
         stack.callback(lambda: loop.run(daemon.__aexit__(None, None, None)))
         served = daemon.nbd if kind == "nbd" else daemon.vhost_user
-        yield Export(what, kind, served.path, served, daemon.child)
+        yield Export(what, kind, served.path, served, daemon.child, trace)
 
 
 class Exports:

@@ -20,6 +20,7 @@ from qemu_viso.qemu.console import plain
 from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.devices import VhostUserMedium
 from qemu_viso.qemu.machine import MachineSpec
+from qemu_viso.qemu.remains import remains_of
 from qemu_viso.qemu.sync import SyncMachine
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 
     from qemu_viso.guest.build import GuestBuild
     from qemu_viso.guest.view import GuestView, Namespace
+    from qemu_viso.nbd.trace import ReadTrace
     from qemu_viso.pytest_plugin.exports import Source
     from qemu_viso.pytest_plugin.record import Record
     from qemu_viso.pytest_plugin.session import Session
     from qemu_viso.pytest_plugin.target import Target
     from qemu_viso.qemu.machine import Machine
     from qemu_viso.qemu.process import Child
+    from qemu_viso.qemu.remains import Remains
 
 __tracebackhide__ = True
 
@@ -89,6 +92,7 @@ class GuestMachine:
         title: what it is, in a line.
         seconds: how long a wait may take that is not given a time of its own.
         what: the recipe or image in its drive; None without one.
+        trace: what was read of it over NBD, where that is the way.
     """
 
     def __init__(
@@ -99,15 +103,18 @@ class GuestMachine:
         target: Target | None = None,
         source: Source | None = None,
         daemon: Child | None = None,
+        trace: ReadTrace | None = None,
     ) -> None:
         self.title = str(target or os.path.basename(spec.platform.program))
         self.seconds = seconds
         self.what = None if source is None else origin(source)
         self.source = source
         self.target = target
+        self.record: Record | None = None
         self._session = session
         self._spec = spec
         self._daemon = daemon
+        self.trace = trace
         self._sync = SyncMachine(spec, Deadline.after(seconds), session.loop)
         self._agent: Agent | None = None
         self._transcript: Transcript | None = None
@@ -177,6 +184,11 @@ class GuestMachine:
         """What the guest has written on its console, without control sequences."""
         return plain(self.transcript)
 
+    def remains(self) -> Remains:
+        """What there is to keep of it when a test fails."""
+        others = () if self._daemon is None else (self._daemon,)
+        return self._sync.run(remains_of(self.machine, others))
+
     # The console
 
     @overload
@@ -233,7 +245,7 @@ class GuestMachine:
 
     @plainly
     def screenshot(self, path: str | os.PathLike[str]) -> None:
-        """Write the screen as a PNG file; the machine needs a display device, such as `options=["-device", "VGA"]`."""
+        """Write the screen as a PNG file."""
         self._sync.screenshot(str(path), self._deadline(None))
 
     @plainly
@@ -247,12 +259,12 @@ class GuestMachine:
         if self.target is None or not self._session.bus(self.target.bus).removable:
             raise UsageError("the medium of this machine cannot be changed: its drive has no tray")
         with ExitStack() as stack:
-            medium, _ = self._session.attach(stack, source, "block")
+            medium, _, trace = self._session.attach(stack, source, "block")
             assert not isinstance(medium, VhostUserMedium), "the bus carries block media"
             self._sync.change_medium(medium, self._deadline(None))
             self._take_out()
             self._inserted = stack.pop_all()
-        self.source, self.what = source, origin(source)
+        self.source, self.what, self.trace = source, origin(source), trace
 
     # The guest's agent
 
@@ -303,7 +315,8 @@ class GuestMachine:
         wanted = choose_namespace(self.what, self.target, namespace)
         began = time.monotonic()
         seen = self.look(wanted, limit, self._deadline(seconds))
-        return Seen(seen, self.what, self.target, self.read, time.monotonic() - began)
+        took = time.monotonic() - began
+        return Seen(seen, self.what, self.target, self.read, took, self.record, self.guest)
 
     def look(self, namespace: Namespace, limit: int, deadline: Deadline) -> GuestView:
         """What the guest sees, as a plain value; see `view`."""
@@ -404,6 +417,7 @@ class Machines:
                 source, self._target, guest=guest, memory=memory, options=options, seconds=seconds
             )
         self._record.used(machine)
+        machine.record = self._record
         self._stack.callback(machine.close)
         machine.start(inserted)
         return machine

@@ -5,34 +5,97 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from qemu_viso.opening import Opened
+from qemu_viso.qemu.console import plain
+from qemu_viso.verify.keep import Failure, keep_failure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
 
-    from qemu_viso.opening import Opened
-    from qemu_viso.pytest_plugin.machines import GuestMachine
+    from qemu_viso.nbd.trace import ReadTrace
+    from qemu_viso.qemu.remains import Remains
+    from qemu_viso.verify.report import Report
 
 SHOWN_LINES = 30
 LONGEST_NAME = 150
 
 
+class Used(Protocol):
+    """A machine that a test has used.
+
+    Attributes:
+        title: what it is, in a line.
+        what: the recipe or image in its drive.
+        trace: what was read of it, where that is known.
+    """
+
+    title: str
+    what: Opened | Path | None
+    trace: ReadTrace | None
+
+    @property
+    def argv(self) -> Sequence[str]:
+        """QEMU's command line."""
+        ...
+
+    @property
+    def console(self) -> str:
+        """What the guest has written."""
+        ...
+
+    def remains(self) -> Remains:
+        """What there is to keep of it."""
+        ...
+
+
+class Ended:
+    """A machine of which only the remains are left."""
+
+    def __init__(self, title: str, what: Opened | Path, trace: ReadTrace | None, remains: Remains) -> None:
+        self.title = title
+        self.what: Opened | Path | None = what
+        self.trace = trace
+        self._remains = remains
+
+    @property
+    def argv(self) -> Sequence[str]:
+        """QEMU's command line."""
+        return self._remains.commands[-1] if self._remains.commands else ()
+
+    @property
+    def console(self) -> str:
+        """What the guest has written."""
+        return plain(self._remains.console)
+
+    def remains(self) -> Remains:
+        """What there is to keep of it."""
+        return self._remains
+
+
 class Record:
-    """The recipes and machines of one test.
+    """The recipes, machines and comparisons of one test.
 
     Attributes:
         recipes: in the order in which they were opened.
         machines: in the order in which they were first used.
+        reports: of what guests saw, in the order in which they were asked for.
         failed: whether a phase of the test has failed.
     """
 
     def __init__(self) -> None:
         self.recipes: list[Opened] = []
-        self.machines: list[GuestMachine] = []
+        self.machines: list[Used] = []
+        self.reports: list[Report] = []
         self.failed = False
 
-    def used(self, machine: GuestMachine) -> None:
+    def used(self, machine: Used) -> None:
         """Note a machine."""
         if machine not in self.machines:
             self.machines.append(machine)
@@ -46,7 +109,7 @@ class Record:
         keep = item.config.getoption("--viso-keep")
         folder = None
         if (keep == "always" and report.when == "call") or (keep != "never" and report.failed):
-            folder = self._keep(item)
+            folder = self._keep(item, report)
         if report.failed:
             for machine in self.machines:
                 report.sections.append((f"QEMU, {machine.title}: command line", shlex.join(machine.argv)))
@@ -55,16 +118,23 @@ class Record:
         if folder is not None:
             report.sections.append(("qemu-viso kept", str(folder)))
 
-    def _keep(self, item: pytest.Item) -> Path:
-        """Write what is known into a folder of the test's own; what an earlier run left there goes."""
+    def _keep(self, item: pytest.Item, report: pytest.TestReport) -> Path:
+        """A folder of the test's own, with one for each machine; what an earlier run left there goes."""
         folder = _folder(item)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for number, opened in enumerate(self.recipes, 1):
             shutil.copyfile(opened.recipe.path, folder / f"{number}-{Path(opened.recipe.path).name}")
-        for number, machine in enumerate(self.machines, 1):
-            (folder / f"{number}-command.txt").write_text(shlex.join(machine.argv) + "\n", encoding="utf-8")
-            (folder / f"{number}-console.log").write_bytes(machine.transcript)
+        sentence = report.longreprtext or f"{item.nodeid} {report.outcome}"
+        repeat = shlex.join([sys.executable, "-m", "pytest", f"{item.config.rootpath}/{item.nodeid}"])
+        for machine in self.machines:
+            looked_at = machine.what if isinstance(machine.what, Opened) else None
+            failure = Failure(machine.title, sentence, repeat, machine.remains())
+            if looked_at is not None:
+                reports = tuple(each for each in self.reports if each.recipe == looked_at.recipe.path)
+                image = looked_at.image
+                failure = replace(failure, image=image, trace=machine.trace, export=image.name, reports=reports)
+            keep_failure(failure, folder)
         return folder
 
 

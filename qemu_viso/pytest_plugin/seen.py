@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import pytest
 
 from qemu_viso.errors import UsageError
 from qemu_viso.guest.view import NAMESPACES
 from qemu_viso.opening import Opened
+from qemu_viso.verify.contents import sampled
 from qemu_viso.verify.diff import compare
-from qemu_viso.verify.expected import namespaces, require
-from qemu_viso.verify.report import Report
+from qemu_viso.verify.expected import expected_view, namespaces, require
+from qemu_viso.verify.place import Places, find_extent
+from qemu_viso.verify.report import SHOWN, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Coroutine, Iterator
 
     from qemu_viso.guest.view import Entry, GuestView, Namespace
+    from qemu_viso.pytest_plugin.record import Record
     from qemu_viso.pytest_plugin.target import Target
+    from qemu_viso.verify.diff import Difference
+    from qemu_viso.verify.expected import Expected
 
 __tracebackhide__ = True
 
+T = TypeVar("T")
+
 PREFERRED: tuple[Namespace, ...] = ("rock", "udf", "joliet", "plain")
+
+
+class Read(Protocol):
+    """Lets the guest read a file, or a piece of it."""
+
+    def __call__(self, path: str, namespace: Namespace, offset: int = 0, length: int | None = None, /) -> bytes:
+        """The bytes, by the file's path, as mounted, from an offset on; all that follow without a length."""
+        ...
 
 
 class Seen(Mapping[str, "Entry"]):
@@ -41,14 +57,18 @@ class Seen(Mapping[str, "Entry"]):
         view: GuestView,
         what: Opened | Path,
         target: Target,
-        read: Callable[[str, Namespace], bytes],
+        read: Read,
         seconds: float,
+        record: Record | None = None,
+        kernel: str = "",
     ) -> None:
         self.view = view
         self.what = what
         self.target = target
         self.seconds = seconds
         self._read = read
+        self._record = record
+        self._kernel = kernel
 
     @property
     def label(self) -> str:
@@ -89,9 +109,39 @@ class Seen(Mapping[str, "Entry"]):
         """
         if isinstance(self.what, Path):
             raise UsageError(f"'{self.what}' is an image, not a recipe: nothing says what a guest should see")
-        expected, differences = compare(self.what.tree, self.view)
-        path, where = self.what.recipe.path, self.target
-        return Report(path, where.guest, where.bus, self.namespace, expected, tuple(differences), self.seconds)
+        opened, where, view = self.what, self.target, self.view
+        expected = expected_view(opened.tree, view.namespace, view.reader)
+        pieces = self._sampled(expected)
+        count, differences = compare(opened.tree, view, sampled=pieces, expected=expected)
+        places = Places(opened.image)
+        placed = [_placed(each, opened, view.namespace, places) for each in differences[:SHOWN]]
+        report = Report(
+            opened.recipe.path,
+            where.guest,
+            where.bus,
+            view.namespace,
+            count,
+            (*placed, *differences[SHOWN:]),
+            self.seconds,
+            kernel=self._kernel,
+            sampled=len(pieces),
+        )
+        if self._record is not None:
+            self._record.reports.append(report)
+        return report
+
+    def _sampled(self, expected: Mapping[str, Expected]) -> dict[str, int | None]:
+        """Of files that did not come as a whole, pieces are read now; where the guest reads them wrong."""
+        found: dict[str, int | None] = {}
+        for path, entry in self.view.entries.items():
+            content = expected[path].content if path in expected else None
+            if entry.kind == "file" and entry.sha256 is None and content is not None and content.size == entry.size:
+
+                async def read(offset: int, length: int, path: str = path) -> bytes:
+                    return self._read(path, self.namespace, offset, length)
+
+                found[path] = _finished(sampled(content, read))
+        return found
 
     def verify(self) -> Report:
         """Assert that the guest saw what the recipe promises, all of it and nothing else.
@@ -103,6 +153,22 @@ class Seen(Mapping[str, "Entry"]):
         if report.differences:
             raise AssertionError(f"{report.summary()}\n{report.table()}")
         return report
+
+
+def _finished(work: Coroutine[object, object, T]) -> T:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise AssertionError("it waits for something")
+
+
+def _placed(difference: Difference, opened: Opened, namespace: Namespace, places: Places) -> Difference:
+    """A difference with the bytes from which the guest read it."""
+    extent = find_extent(opened, namespace, difference.path, difference.field)
+    return difference if extent is None else replace(difference, place=places.of(extent, difference.field))
 
 
 def choose_namespace(what: Opened | Path, target: Target, asked: Namespace | None) -> Namespace:

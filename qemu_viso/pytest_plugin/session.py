@@ -13,12 +13,13 @@ from qemu_viso.errors import MissingProgramError, UsageError
 from qemu_viso.guest.agent import CONTENT_LIMIT
 from qemu_viso.guest.build import build_guest
 from qemu_viso.guest.definition import load_definition
-from qemu_viso.guest.run import spec_for, view
+from qemu_viso.guest.run import booted, spec_for
 from qemu_viso.opening import Opened
-from qemu_viso.pytest_plugin.exports import Export, block_medium, exported
+from qemu_viso.pytest_plugin.exports import Export, block_medium, exported, origin
 from qemu_viso.pytest_plugin.machines import SECONDS, GuestMachine
 from qemu_viso.pytest_plugin.plainly import plainly
 from qemu_viso.pytest_plugin.recipes import Recipes
+from qemu_viso.pytest_plugin.record import Ended
 from qemu_viso.pytest_plugin.target import Target, skip_for, target
 from qemu_viso.pytest_plugin.views import Pool
 from qemu_viso.qemu.accelerators import best, verdicts
@@ -37,13 +38,16 @@ if TYPE_CHECKING:
 
     from qemu_viso.guest.build import GuestBuild
     from qemu_viso.guest.view import GuestView, Namespace
+    from qemu_viso.nbd.trace import ReadTrace
     from qemu_viso.pytest_plugin.exports import Source
     from qemu_viso.pytest_plugin.recipes import Content
+    from qemu_viso.pytest_plugin.record import Record
     from qemu_viso.pytest_plugin.seen import Seen
     from qemu_viso.qemu.accelerators import Verdict
     from qemu_viso.qemu.devices import Bus, Medium
     from qemu_viso.qemu.platforms import Platform
     from qemu_viso.qemu.process import Child
+    from qemu_viso.qemu.remains import Remains
 
 __tracebackhide__ = True
 
@@ -150,32 +154,44 @@ class Session:
         return best(asked, platform)
 
     def scripted_view(
-        self, where: Target, source: Source, namespace: Namespace, limit: int, seconds: float
+        self, where: Target, source: Source, namespace: Namespace, seconds: float, record: Record | None
     ) -> GuestView:
         """What a guest without an agent sees, which looks once and tells all; skips the test where it cannot be."""
         where.require()
         bus, verdict = BUSES[where.bus], self.accelerator(where.definition.platform)
+        build = self.guest(where.guest)
         with ExitStack() as stack:
-            medium, _ = self.attach(stack, source, bus.carries)
-            work = view(
-                self.guest(where.guest),
-                bus,
-                medium,
-                [namespace],
-                Deadline.after(seconds),
-                accelerator=verdict.accelerator,
-                limit=limit,
-                sandbox=verdict.sandbox,
-            )
-            (seen,) = self.loop.run(work)
+            medium, _, trace = self.attach(stack, source, bus.carries)
+
+            def note(remains: Remains) -> None:
+                if record is not None:
+                    record.used(Ended(str(where), origin(source), trace, remains))
+
+            async def look() -> GuestView:
+                deadline = Deadline.after(seconds)
+                async with booted(
+                    build,
+                    bus,
+                    medium,
+                    deadline,
+                    [namespace],
+                    accelerator=verdict.accelerator,
+                    sandbox=verdict.sandbox,
+                    on_failure=note,
+                ) as guest:
+                    seen = await guest.view(namespace, deadline)
+                    note(await guest.remains())
+                    return seen
+
+            seen = self.loop.run(look())
         if isinstance(source, Opened) and source.image.stale is not None:
             raise source.image.stale
         return seen
 
     def attach(
         self, stack: ExitStack, source: Source, carries: Literal["block", "vhost-user"]
-    ) -> tuple[Medium, Child | None]:
-        """A medium for a bus, and the daemon that it depends on.
+    ) -> tuple[Medium, Child | None, ReadTrace | None]:
+        """A medium for a bus, the daemon that it depends on, and what is read of it over NBD.
 
         Args:
             stack: what serves the medium until it is closed.
@@ -184,11 +200,12 @@ class Session:
         """
         if not isinstance(source, Export):
             if carries == "block":
-                return stack.enter_context(block_medium(source)), None
+                medium, trace = stack.enter_context(block_medium(source))
+                return medium, None, trace
             source = stack.enter_context(exported(self.loop, source, "vhost-user-blk"))
         if isinstance(source.medium, VhostUserMedium) != (carries == "vhost-user"):
             raise UsageError(f"an export of the kind {source.kind} does not fit the bus, which carries {carries}")
-        return source.medium, source.daemon
+        return source.medium, source.daemon, source.trace
 
     def machine(
         self,
@@ -206,7 +223,7 @@ class Session:
         verdict = self.accelerator(platform)
         stack = ExitStack()
         try:
-            medium, daemon = self.attach(stack, source, bus.carries)
+            medium, daemon, trace = self.attach(stack, source, bus.carries)
             if where.firmware is None:
                 build = guest or self.guest(where.guest)
                 spec = spec_for(build, bus, medium, verdict.accelerator, sandbox=verdict.sandbox)
@@ -223,4 +240,4 @@ class Session:
         except BaseException:
             stack.close()
             raise
-        return GuestMachine(self, spec, seconds, where, source, daemon), stack
+        return GuestMachine(self, spec, seconds, where, source, daemon, trace), stack

@@ -9,7 +9,7 @@ from qemu_viso.errors import UsageError
 from qemu_viso.guest.agent import CONTENT_LIMIT
 from qemu_viso.guest.wire import RefusedError
 from qemu_viso.pytest_plugin.exports import origin
-from qemu_viso.pytest_plugin.machines import SECONDS
+from qemu_viso.pytest_plugin.machines import SECONDS, GuestMachine
 from qemu_viso.pytest_plugin.plainly import plainly
 from qemu_viso.pytest_plugin.seen import Seen, choose_namespace
 from qemu_viso.qemu.deadline import Deadline
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from qemu_viso.guest.view import Namespace
     from qemu_viso.pytest_plugin.exports import Export, Source
-    from qemu_viso.pytest_plugin.machines import GuestMachine
     from qemu_viso.pytest_plugin.record import Record
     from qemu_viso.pytest_plugin.session import Session
     from qemu_viso.pytest_plugin.target import Target
@@ -30,7 +29,7 @@ T = TypeVar("T")
 
 __tracebackhide__ = True
 
-MOST_RUNNING = 2
+MOST_RUNNING = 3
 
 
 class Pool:
@@ -44,6 +43,11 @@ class Pool:
         self._session = session
         # In the order of their last use.
         self._running: dict[Target, GuestMachine] = {}
+
+    @property
+    def machines(self) -> list[GuestMachine]:
+        """Those that run, the one that was used last at the end."""
+        return list(self._running.values())
 
     def ask(
         self, target: Target, source: Source, question: Callable[[GuestMachine], T], record: Record | None = None
@@ -65,14 +69,13 @@ class Pool:
     def _take(self, target: Target, source: Source, record: Record | None) -> GuestMachine:
         """A guest with that medium in its drive."""
         machine = self._running.get(target)
-        if machine is not None:
-            changeable = self._session.bus(target.bus).removable and target.firmware is None
-            if not machine.running or not (machine.source is source or changeable):
-                self.end(machine)
-                machine = None
+        suits = machine is not None and (machine.source is source or self._changeable(target))
+        if machine is not None and not (suits and machine.running):
+            self.end(machine)
+            machine = None
         if machine is None:
             while len(self._running) >= MOST_RUNNING:
-                self.end(next(iter(self._running.values())))
+                self._make_room()
             machine = self._start(target, source, record)
         else:
             if record is not None:
@@ -82,6 +85,15 @@ class Pool:
         self._running.pop(target, None)
         self._running[target] = machine
         return machine
+
+    def _changeable(self, target: Target) -> bool:
+        """Whether a guest can be shown another medium; firmware starts only the first one."""
+        return self._session.bus(target.bus).removable and target.firmware is None
+
+    def _make_room(self) -> None:
+        """End the guest that is of least use: one that only ever sees one medium, or else the one not used for long."""
+        targets = sorted(self._running, key=self._changeable)
+        self.end(self._running[targets[0]])
 
     def _start(self, target: Target, source: Source, record: Record | None) -> GuestMachine:
         machine, inserted = self._session.machine(source, target, seconds=SECONDS)
@@ -113,7 +125,7 @@ class Pool:
 
     def close(self) -> None:
         """End all."""
-        for machine in list(self._running.values()):
+        for machine in self.machines:
             self.end(machine)
 
     def view(
@@ -130,20 +142,20 @@ class Pool:
         wanted = choose_namespace(origin(source), target, namespace)
         began = time.monotonic()
         if target.definition.reader != "agent":
-            found = self._session.scripted_view(target, source, wanted, limit, seconds)
-            return Seen(found, origin(source), target, _reads_nothing, time.monotonic() - began)
+            found = self._session.scripted_view(target, source, wanted, seconds, record)
+            return Seen(found, origin(source), target, _reads_nothing, time.monotonic() - began, record)
 
         def look(machine: GuestMachine) -> Seen:
             found = machine.look(wanted, limit, Deadline.after(seconds))
-            return Seen(found, origin(source), target, read, time.monotonic() - began)
+            return Seen(found, origin(source), target, read, time.monotonic() - began, record, machine.guest)
 
-        def read(path: str, mounted: Namespace) -> bytes:
-            return self.ask(target, source, lambda machine: machine.read(path, mounted), record)
+        def read(path: str, mounted: Namespace, offset: int = 0, length: int | None = None) -> bytes:
+            return self.ask(target, source, lambda machine: machine.read(path, mounted, offset, length), record)
 
         return self.ask(target, source, look, record)
 
 
-def _reads_nothing(path: str, _: Namespace) -> bytes:
+def _reads_nothing(path: str, *_: object) -> bytes:
     raise UsageError(f"the content of {path!r} cannot be asked for: this guest tells everything at once, by its hash")
 
 
@@ -163,7 +175,8 @@ class Views:
     ) -> None:
         if self._record.failed:
             for machine in self._record.machines:
-                self._session.pool.end(machine)
+                if isinstance(machine, GuestMachine):
+                    self._session.pool.end(machine)
 
     @plainly
     def __call__(

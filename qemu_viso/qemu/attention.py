@@ -65,6 +65,8 @@ class Trouble:
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
+                if not task.cancelled():
+                    task.exception()  # asked for, or asyncio would complain that nobody did
         if task.cancelled():
             assert self.error is not None
             raise self.error

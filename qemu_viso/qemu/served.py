@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from qemu_viso.image import Image
+    from qemu_viso.nbd.trace import ReadTrace
 
 
 class ServedImage:
@@ -20,16 +21,17 @@ class ServedImage:
 
     Args:
         image: the first one.
+        trace: writes down what is read; None for none.
 
     Attributes:
         medium: what a machine, or a storage daemon, opens.
     """
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, trace: ReadTrace | None = None) -> None:
         listener = listen_unix()
         assert isinstance(listener.address, UnixAddress)
         self.medium = NbdMedium(listener.address.path)
-        self._server = Server({image.name: image}, listener)
+        self._server = Server({image.name: image}, listener, trace=trace)
 
     def replace(self, image: Image) -> NbdMedium:
         """Show another image to whoever opens the medium from now on; who has it open keeps the old image.

@@ -46,11 +46,12 @@ class LoopThread:
             if running:
                 await asyncio.wait(running)
 
-        future = asyncio.run_coroutine_threadsafe(tracked(), self._loop)
+        future = None
         try:
+            future = asyncio.run_coroutine_threadsafe(tracked(), self._loop)
             return future.result()
         except BaseException:
-            if future.cancel():
+            if future is not None and future.cancel():
                 # Nothing goes on behind the back of whoever handles the interruption.
                 asyncio.run_coroutine_threadsafe(ended(), self._loop).result()
             work.close()

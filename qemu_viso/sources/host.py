@@ -112,6 +112,9 @@ class HostFile:
             try:
                 data = os.pread(descriptor, self.size, 0)
                 status = os.fstat(descriptor)
+            except OSError:
+                self.check(os.fstat(descriptor))  # a FIFO or a directory cannot be read like this
+                raise
             finally:
                 os.close(descriptor)
         except OSError as error:

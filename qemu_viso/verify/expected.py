@@ -116,7 +116,7 @@ def _names(tree: Tree, directory: Directory, namespace: Namespace, reader: Reade
             name = renamed.get(name, name)
             yield rock_name(name) if linux else name, node
     elif namespace == "plain":
-        for identifier, _, node in Primary(tree.settings, tree.time_ns).entries(directory):
+        for identifier, _, node in Primary(tree.settings).entries(directory):
             yield plain_name(identifier.decode()), node
     elif namespace == "joliet":
         for encoded, _, node in Joliet().entries(directory):

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import ConfigurationError, MissingInputError, MissingProgramError, QemuVisoError
 from qemu_viso.guest.run import booted
@@ -47,6 +47,7 @@ class Options:
         jobs: guests that run at a time.
         seconds: for each recipe, beside the time that many names and much data take.
         from_medium: the guest's kernel is on the medium, and the machine's firmware starts it from there.
+        firmware: the one that does.
         keep: where the folders of failures are made; None for the default place.
         repeat: the command that lets one guest look at one recipe again.
     """
@@ -54,6 +55,7 @@ class Options:
     jobs: int = 1
     seconds: float = TIMEOUT_SECONDS
     from_medium: bool = False
+    firmware: Literal["bios", "uefi"] = "bios"
     keep: Path | None = None
     repeat: Repeat = field(default=lambda boot, look: "")  # noqa: ARG005
 
@@ -206,6 +208,7 @@ class _OneMachine:
                     accelerator=verdict.accelerator,
                     sandbox=verdict.sandbox,
                     from_medium=self._options.from_medium,
+                    firmware=self._options.firmware,
                     on_failure=self._remains.append,
                 ) as session:
                     answers = True

@@ -13,12 +13,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import CannotCreateError
+from qemu_viso.anatomy import Anatomy
+from qemu_viso.errors import CannotCreateError, QemuVisoError
 from qemu_viso.image.explain import describe
+from qemu_viso.verify.place import MOST_REGIONS
 from qemu_viso.verify.report import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from qemu_viso.image import Image
     from qemu_viso.nbd.trace import ReadTrace
@@ -156,21 +158,32 @@ def _reads(trace: ReadTrace, export: str, image: Image) -> Iterator[str]:
     yield f"{'seconds':>10} {'offset':>14} {'bytes':>10}  what"
     if trace.seen > len(trace.reads):
         yield f"(the last {len(reads)}; there were {trace.seen} of all media)"
+    touched = _regions_touched if len(image.regions) > MOST_REGIONS else _structures_touched(image)
     for seconds, _, offset, length in reads:
-        yield f"{seconds:>10.3f} {offset:>14} {length:>10}  {_touched(image, offset, length)}"
+        if length <= 0 or offset + length > image.size:
+            what = "not in the image"
+        else:
+            names = list(islice(touched(image, offset, offset + length), MOST_TOUCHED + 1))
+            what = "; ".join(map(printable, names[:MOST_TOUCHED])) + ("; and more" if names[MOST_TOUCHED:] else "")
+        yield f"{seconds:>10.3f} {offset:>14} {length:>10}  {what}"
 
 
-def _touched(image: Image, offset: int, length: int) -> str:
-    if length <= 0 or offset + length > image.size:
-        return "not in the image"
-    names: list[str] = []
-    index = image.regions.index(offset)
-    spans = image.regions.spans(index)
-    for start, _, content in islice(spans, MOST_TOUCHED + 1):
-        if start >= offset + length:
-            break
-        names.append(printable(describe(content)))
-    if len(names) > MOST_TOUCHED:
-        last = image.regions.index(offset + length - 1)
-        names[MOST_TOUCHED:] = [f"and {last - index - MOST_TOUCHED + 1} more regions"]
-    return "; ".join(names)
+def _structures_touched(image: Image) -> Callable[[Image, int, int], Iterator[str]]:
+    """What tells the structures and files in a range, by their names in the image."""
+    try:
+        anatomy = Anatomy(image)
+    except QemuVisoError:  # a source is gone: the image cannot be read any more, only named
+        return _regions_touched
+
+    def touched(_: Image, offset: int, stop: int) -> Iterator[str]:
+        for *_place, claim in anatomy.claims(offset, stop):
+            yield "unused" if claim is None else f"{claim.kind} {claim.subject}".strip()
+
+    return touched
+
+
+def _regions_touched(image: Image, offset: int, stop: int) -> Iterator[str]:
+    for start, _, content in image.regions.spans(image.regions.index(offset)):
+        if start >= stop:
+            return
+        yield describe(content)

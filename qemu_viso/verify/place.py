@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from qemu_viso.anatomy import Anatomy
 from qemu_viso.errors import QemuVisoError
 from qemu_viso.guest.labels import JOLIET_ESCAPES
 from qemu_viso.image.explain import explain
 from qemu_viso.layout.joliet import Joliet
 from qemu_viso.layout.primary import Primary
+from qemu_viso.layout.rock_ridge import recorded_names
 from qemu_viso.layout.udf_names import udf_names
 from qemu_viso.tree.nodes import Directory
 from qemu_viso.tree.nodes import Namespace as TreeNamespace
@@ -30,6 +32,18 @@ if TYPE_CHECKING:
     from qemu_viso.tree.tree import Tree
 
 SECTOR = 2048
+MOST_REGIONS = 200_000
+"""Of a larger image only the regions are told: to take it apart would need more time than it is worth."""
+TOLD_BY = {
+    "mode": ("file mode", "permissions"),
+    "owner": ("user id", "uid"),
+    "group": ("group id", "gid"),
+    "mtime": ("modify", "recording date and time", "modification date and time"),
+    "size": ("data length", "information length"),
+    "target": ("component content",),
+    "kind": ("file mode", "file flags", "file type"),
+}
+"""The fields of structures that tell the fields of a `Difference`, without what they are a part of."""
 MOST_STRUCTURES = 8
 """Stretches of a place that are named."""
 LARGEST_DIRECTORY = 64 << 20
@@ -77,13 +91,46 @@ class Place:
         return {"start": self.start, "size": self.size, "structures": structures}
 
 
-def place_of(image: Image, extent: Extent) -> Place | None:
-    """A place with its structures; None where it is not in the image."""
-    start, stop = extent.start, min(extent.start + extent.size, image.size)
-    if not 0 <= start < stop:
-        return None
-    origins = islice(explain(image, start, stop - start), MOST_STRUCTURES)
-    return Place(start, stop - start, tuple((each.start, each.size, each.what) for each in origins))
+class Places:
+    """What the bytes of an image are, for differences; the image is taken apart when that is first asked.
+
+    Args:
+        image: that the guest reads.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self._anatomy: Anatomy | None = None
+
+    def of(self, extent: Extent, field: str) -> Place | None:
+        """A place with the structures that tell a field; None where it is not in the image.
+
+        Args:
+            extent: where the guest reads what is at a path.
+            field: as in a `Difference`.
+        """
+        start, stop = extent.start, min(extent.start + extent.size, self._image.size)
+        if not 0 <= start < stop:
+            return None
+        return Place(start, stop - start, tuple(islice(self._structures(start, stop, field), MOST_STRUCTURES)))
+
+    def _structures(self, start: int, stop: int, field: str) -> Iterator[tuple[int, int, str]]:
+        if len(self._image.regions) > MOST_REGIONS:
+            for origin in explain(self._image, start, stop - start):
+                yield origin.start, origin.size, origin.what
+            return
+        if self._anatomy is None:
+            self._anatomy = Anatomy(self._image)
+        found = self._anatomy.explain(start, stop - start)
+        wanted = TOLD_BY.get(field, ())
+        told = [each for each in found if each.field.rpartition(": ")[2] in wanted]
+        if told or stop - start == 1:
+            yield from ((each.start, each.size, str(each)) for each in told or found)
+            return
+        for (label, source), group in groupby(found, key=lambda each: (each.label, each.source)):
+            parts = list(group)
+            beneath = f"; host file {source}" if source else ""
+            yield parts[0].start, sum(part.size for part in parts), label + beneath
 
 
 def find_extent(opened: Opened, namespace: Namespace, path: str, field: str) -> Extent | None:
@@ -138,8 +185,8 @@ def _children(tree: Tree, directory: Directory, namespace: Namespace) -> Iterato
         for encoded, _, node in Joliet().entries(directory):
             yield encoded.decode("utf-16-be").rstrip("."), encoded, node
     else:
-        renamed = directory.rock_names or {}
-        for identifier, name, node in Primary(tree.settings, tree.time_ns).entries(directory):
+        renamed = recorded_names(directory)
+        for identifier, name, node in Primary(tree.settings).entries(directory):
             rock = rock_name(renamed.get(name, name))
             yield (rock if namespace == "rock" else plain_name(identifier.decode())), identifier, node
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.guest.agent import CONTENT_LIMIT
 from qemu_viso.guest.run import booted
@@ -16,7 +16,7 @@ from qemu_viso.qemu.devices import BUSES, NbdMedium
 from qemu_viso.verify.contents import Sums, first_wrong_byte, sampled
 from qemu_viso.verify.diff import compare
 from qemu_viso.verify.expected import expected_view, require
-from qemu_viso.verify.place import Extent, find_extent, place_of
+from qemu_viso.verify.place import Extent, Places, find_extent
 from qemu_viso.verify.report import SHOWN, Report
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ async def verify(
     seconds: float = TIMEOUT_SECONDS,
     accelerator: str = "tcg",
     from_medium: bool = False,
+    firmware: Literal["bios", "uefi"] = "bios",
 ) -> list[Report]:
     """Boot a guest once, and compare what it sees in each namespace with what the recipe promises.
 
@@ -66,6 +67,7 @@ async def verify(
         seconds: how long all of it may take, beside the time that many names and much data take.
         accelerator: what executes the guest's instructions.
         from_medium: the guest's kernel is on the medium, and the machine's firmware starts it from there.
+        firmware: the one that does.
 
     Raises:
         GuestError: QEMU or the guest failed.
@@ -81,7 +83,14 @@ async def verify(
     with Server({opened.image.name: opened.image}, listener):
         started = time.monotonic()
         async with booted(
-            build, BUSES[bus], medium, deadline, namespaces, accelerator=accelerator, from_medium=from_medium
+            build,
+            BUSES[bus],
+            medium,
+            deadline,
+            namespaces,
+            accelerator=accelerator,
+            from_medium=from_medium,
+            firmware=firmware,
         ) as session:
             look = Looking(session, opened, build.definition.name, bus, Sums())
             reports = []
@@ -111,6 +120,7 @@ class Looking:
         self._guest = guest
         self._bus = bus
         self._sums = sums
+        self._places = Places(opened.image)
 
     async def report(self, namespace: Namespace, deadline: Deadline, started: float) -> Report:
         """Let the guest look in one namespace, and compare.
@@ -130,7 +140,7 @@ class Looking:
         pieces = await self._sample(view, expected, deadline)
         count, differences = await asyncio.to_thread(compare, self._opened.tree, view, self._sums, pieces, expected)
         wrong = await self._wrong_bytes(differences, expected, view, pieces, deadline)
-        placed = [_placed(each, self._opened, namespace, wrong.get(each.path)) for each in differences[:SHOWN]]
+        placed = await asyncio.to_thread(self._placed, differences[:SHOWN], namespace, wrong)
         return Report(
             self._opened.recipe.path,
             self._guest,
@@ -178,14 +188,16 @@ class Looking:
             found[path] = await first_wrong_byte(content, self._reader(view.namespace, path, deadline))
         return found
 
-
-def _placed(difference: Difference, opened: Opened, namespace: Namespace, wrong: int | None) -> Difference:
-    """A difference with the bytes from which the guest read it."""
-    extent = find_extent(opened, namespace, difference.path, difference.field)
-    if extent is None:
-        return difference
-    if difference.field != "content":
-        wrong = None
-    if wrong is not None:
-        extent = Extent(extent.start + wrong, 1)
-    return dataclasses.replace(difference, place=place_of(opened.image, extent), wrong_byte=wrong)
+    def _placed(
+        self, differences: Sequence[Difference], namespace: Namespace, wrong: Mapping[str, int | None]
+    ) -> list[Difference]:
+        """Differences with the bytes from which the guest read them."""
+        found = []
+        for difference in differences:
+            extent = find_extent(self._opened, namespace, difference.path, difference.field)
+            byte = wrong.get(difference.path) if difference.field == "content" else None
+            if extent is not None and byte is not None:
+                extent = Extent(extent.start + byte, 1)
+            place = None if extent is None else self._places.of(extent, difference.field)
+            found.append(dataclasses.replace(difference, place=place, wrong_byte=byte))
+        return found

@@ -13,7 +13,7 @@ import select
 import socket
 import sys
 from contextlib import suppress
-from threading import Lock, Thread
+from threading import Thread
 from typing import TYPE_CHECKING, Self
 
 from qemu_viso.errors import ConfigurationError, InternalError, PeerError
@@ -77,8 +77,6 @@ class Device:
         self._listener = listener
         self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._connections: list[Connection] = []  # of the accepting thread, until that has ended
-        self._lock = Lock()
-        self._fingerprint: bytes | None = None
         self._accepting = Thread(target=self._accept, name="vhost-user-blk listener", daemon=True)
 
     def __enter__(self) -> Self:
@@ -106,13 +104,6 @@ class Device:
         """End `serve_forever`, and accept no more connections; for signal handlers and other threads."""
         if self._stop >= 0:  # a signal may come when all is over
             os.eventfd_write(self._stop, 1)
-
-    def fingerprint(self) -> bytes:
-        """The image's fingerprint, computed when it is first needed."""
-        with self._lock:
-            if self._fingerprint is None:
-                self._fingerprint = bytes.fromhex(self.image.fingerprint())
-            return self._fingerprint
 
     def _accept(self) -> None:
         poll = select.poll()
@@ -257,7 +248,8 @@ class Connection:
     def _use_inflight(self, inflight: Inflight, descriptor: Descriptor) -> None:
         view = map_shared(descriptor, inflight.mmap_offset, inflight.mmap_size)
         self._inflight = inflight, view
-        known = sealed_image(view, inflight.num_queues, inflight.queue_size, self._device.fingerprint())
+        fingerprint = bytes.fromhex(self._device.image.fingerprint())
+        known = sealed_image(view, inflight.num_queues, inflight.queue_size, fingerprint)
         self._block.refusal = None if known else "the guest knows another image: its reads fail until it is reset"
 
     def _start_ring(self, index: int) -> None:

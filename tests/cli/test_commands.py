@@ -304,3 +304,30 @@ def test_cat_map_and_explain(recipe: str) -> None:
     assert "zeros" in qemu_viso("explain", recipe, "0").stdout
     for wrong in ("x", "1+", "99999999999", "0+0"):
         assert qemu_viso("explain", recipe, wrong).returncode == 2
+
+
+@pytest.mark.parametrize("options", ["--udf --rock-ridge", "--no-rock-ridge --no-joliet", "--udf"])
+def test_commands_look_at_images_in_files_too(tmp_path: Path, options: str) -> None:
+    write_files(tmp_path, {"in/hello.txt": b"hello\n", "in/sub/größe.bin": os.urandom(3000), "in/empty": b""})
+    os.symlink("hello.txt", tmp_path / "in" / "link")
+    recipe = write_recipe(tmp_path, f"--volume-id=SAMPLE {options}", "/=in")
+    iso = str(tmp_path / "sample")
+    assert qemu_viso("render", recipe, "-o", iso).returncode == 0
+    mine, other = (json.loads(qemu_viso("info", "--json", spec).stdout) for spec in (recipe, iso))
+    for key in ("volume_id", "namespaces", "bootable", "size", "directories", "file_bytes"):
+        assert mine[key] == other[key], key
+    for namespace in mine["namespaces"]:
+        words = ("--json", "--namespace", namespace)
+        listed, there = (json.loads(qemu_viso("ls", *words, spec).stdout) for spec in (recipe, iso))
+        assert listed == there
+    assert qemu_viso("ls", iso).stdout == qemu_viso("ls", recipe).stdout
+    assert qemu_viso("cat", iso, "hello.txt").stdout == "hello\n"
+    assert qemu_viso("cat", iso, "empty").stdout == ""
+    assert qemu_viso("cat", iso, "/nothing").returncode == 66
+    regions = json.loads(qemu_viso("map", "--json", iso).stdout)
+    assert sum(region["size"] for region in regions["regions"]) == regions["size"] == other["size"]
+    assert qemu_viso("ls", "--namespace", "joliet", iso).returncode == (0 if "joliet" in mine["namespaces"] else 2)
+    start = next(
+        region["start"] for region in regions["regions"] if region["content"].lower().startswith("file /hello")
+    )
+    assert "hello" in qemu_viso("explain", iso, str(start)).stdout.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import shutil
@@ -108,6 +109,48 @@ def test_nbd(recipe: str, tmp_path: Path) -> None:
         process.terminate()
     assert done.returncode == 0
     assert (tmp_path / "copy").read_bytes() == rendered(recipe)
+
+
+@pytest.mark.parametrize("kind", ["nbd", "fuse"])
+def test_the_tools_of_qemu(recipe: str, tmp_path: Path, kind: str) -> None:
+    if shutil.which("qemu-img") is None:
+        pytest.skip("qemu-img is not installed")
+    size = len(rendered(recipe))
+    reference = str(Path(recipe).with_suffix(".iso"))
+    with exporting(recipe, kind) as (process, line):
+
+        def said(*argv: str, status: int = 0) -> str:
+            done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+            assert done.returncode == status, done.stderr
+            return done.stdout + done.stderr
+
+        assert json.loads(said("qemu-img", "info", "-f", "raw", "--output=json", line))["virtual-size"] == size
+        said("qemu-img", "convert", "-f", "raw", "-O", "raw", line, str(tmp_path / "copy"))
+        for other in (reference, str(tmp_path / "copy")):
+            said("qemu-img", "compare", "-f", "raw", "-F", "raw", line, other)
+        with open(reference, "r+b") as file:
+            file.seek(size // 2)
+            file.write(b"another")
+        assert "mismatch" in said("qemu-img", "compare", "-f", "raw", "-F", "raw", line, reference, status=1)
+        told = said("qemu-io", "-r", "-f", "raw", "-c", "read -P 0 0 32k", "-c", "read -v 32768 16", line)
+        assert "CD001" in told
+        assert "failed" not in told
+        assert said("qemu-io", "-f", "raw", "-c", "write 0 512", line, status=1)
+        process.terminate()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_long_folder_for_temporary_files(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: tuple[str, ...]
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    with exporting(recipe, *kind) as (process, line):
+        assert os.path.exists(line.partition("socket=")[2] or line)
+        process.terminate()
+        assert process.wait(30) == 0
+    assert os.listdir(long) == []
 
 
 def test_fuse(recipe: str, tmp_path: Path) -> None:

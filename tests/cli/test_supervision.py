@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from qemu_viso.cli.supervisor import MOST_ENDS, Bridge, NotServedError
 from qemu_viso.errors import GuestError, InputOutputError
 from qemu_viso.opening import open_viso
 from qemu_viso.sockets import UnixListener
-from tests.cli.test_export import children, exporting, rendered
+from tests.cli.test_export import children, exporting, mounted, rendered
 from tests.qemu.fakes import child_pids, open_descriptors
 from tests.recipes import write_files, write_recipe
 
@@ -95,6 +96,25 @@ def test_a_reader_notices_nothing_but_a_pause(recipe: str, tmp_path: Path) -> No
         assert process.stderr is not None
         assert process.stderr.read().count("qemu-viso: the bridge was ended by SIGKILL; it is started again\n") == 3
     assert (tmp_path / "copy").read_bytes() == rendered(recipe)
+
+
+@pytest.mark.parametrize("kind", ["nbd", "fuse"])
+def test_when_we_are_killed_while_somebody_reads(recipe: str, tmp_path: Path, kind: str) -> None:
+    """The daemon waits for a bridge that never comes again; it is not waited for."""
+    with exporting(recipe, kind) as (process, line):
+        slowly = ["qemu-img", "convert", "-p", "-m", "1", "-r", "12M", "-f", "raw", "-O", "raw", line]
+        with subprocess.Popen(
+            [*slowly, str(tmp_path / "copy")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as convert:
+            assert next(each for each in progress(convert) if each > 20)
+            below = [os.pidfd_open(pid) for pid in children(process.pid).values()]
+            process.kill()
+            for descriptor in below:
+                assert select.select([descriptor], [], [], 30)[0]  # readable when it has ended
+                os.close(descriptor)
+            assert convert.wait(60) == 1
+    assert not mounted(line)
+    assert os.listdir(tmp_path / "tmp") == []
 
 
 def test_other_bytes_are_errors(recipe: str, tmp_path: Path) -> None:

@@ -74,6 +74,31 @@ def test_the_tour_works(tmp_path: Path) -> None:
     assert not (tmp_path / "images" / "demo.iso").exists()
 
 
+def console() -> list[tuple[str, str]]:
+    """The commands of the reference's sessions, each with what it prints."""
+    blocks = re.findall(r"```console\n(.*?)```", REFERENCE, re.DOTALL)
+    parts = [part.partition("\n") for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    return [(command, printed) for command, _, printed in parts]
+
+
+def test_sessions_of_the_reference_print_what_they_show(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "images", tmp_path / "images", symlinks=True)
+    (tmp_path / "qemu-viso").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m qemu_viso "$@"\n')
+    (tmp_path / "qemu-viso").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    assert len(console()) >= 6
+    for command, printed in console():
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=tmp_path / "images",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == (printed, ""), command
+
+
 def test_modules_stay_readable() -> None:
     for path in (ROOT / "qemu_viso").rglob("*.py"):
         assert path.read_text(encoding="utf-8").count("\n") <= 500, f"{path} is longer than 500 lines"

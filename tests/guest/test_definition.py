@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from qemu_viso.errors import ConfigurationError, MissingInputError
-from qemu_viso.guest.definition import Kernel, guest_names, load_definition
+from qemu_viso.guest.definition import Kernel, definitions_folder, guest_names, load_definition
 
 GOOD = """
 title = "A guest"
@@ -117,3 +117,25 @@ def test_the_definitions_that_come_with_the_project(name: str) -> None:
     guest = load_definition(name)
     assert guest.buses
     assert guest.platform.name == guest.architecture
+
+
+def test_a_guest_with_a_root_file_system(folder: Path) -> None:
+    text = GOOD.replace("[packages]", '[packages]\nsuite = "bookworm"') + '[root]\npackages = ["systemd-sysv"]\n'
+    (folder / "g.toml").write_text(text)
+    assert load_definition("g", folder).root == ("systemd-sysv",)
+    (folder / "g.toml").write_text(text.replace('suite = "bookworm"', ""))
+    with pytest.raises(ConfigurationError, match=r"'packages\.suite' must be a text"):
+        load_definition("g", folder)
+
+
+def test_the_shell_of_the_firmware_needs_no_packages(folder: Path) -> None:
+    head = GRUB.partition("[packages]")[0].replace('"grub"', '"uefi-shell"', 1)
+    (folder / "g.toml").write_text(head + '[shell]\nagent = "agent.sh"\n')
+    guest = load_definition("g", folder)
+    assert (guest.reader, guest.kernel, guest.tool_packages, guest.modules) == ("uefi-shell", None, (), ())
+
+
+def test_systems_that_come_with_the_project() -> None:
+    folder = definitions_folder() / "systems"
+    assert guest_names(folder) == ["debian-cloud-init"]
+    assert load_definition("debian-cloud-init", folder).root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -25,6 +26,22 @@ def test_the_file_holds_the_bytes_of_the_image(tmp_path: Path) -> None:
     assert (tmp_path / "out.iso").read_bytes() == image.read(0, image.size)
     assert done[-1] == image.size
     assert sorted(done) == done
+
+
+def test_file_systems_that_cannot_allocate_are_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = opened(tmp_path, "/=in", files={"in/a": os.urandom(3_000_000)}).image
+    asked: list[int] = []
+
+    def refuse(_descriptor: int, _start: int, size: int) -> None:
+        asked.append(size)
+        raise OSError(errno.EOPNOTSUPP, "not here")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    render(image, str(tmp_path / "out.iso"))
+    assert asked == [3_000_000]
+    assert (tmp_path / "out.iso").read_bytes() == image.read(0, image.size)
 
 
 def test_holes_stay_holes(tmp_path: Path) -> None:
@@ -64,25 +81,32 @@ def test_special_files_and_missing_folders_are_refused(tmp_path: Path) -> None:
         render(image, str(tmp_path / "nowhere" / "out.iso"))
 
 
-def test_nothing_is_left_when_a_source_changed(tmp_path: Path) -> None:
-    image = opened(tmp_path, "/=in", files={"in/a": b"a" * 100_000}).image
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_nothing_is_left_when_a_source_changed(tmp_path: Path, size: int) -> None:
+    """A small file is checked after it was read, a large one before and after."""
+    image = opened(tmp_path, "/=in", files={"in/a": b"a" * size}).image
     (tmp_path / "in" / "a").write_bytes(b"b")
-    with pytest.raises(StaleSourceError):
+    with pytest.raises(StaleSourceError) as raised:
         render(image, str(tmp_path / "out.iso"))
+    assert str(image.stale) == str(raised.value)
     assert sorted(os.listdir(tmp_path)) == ["TEST.viso", "in"]
 
 
-def test_nothing_is_left_when_the_disk_is_full(tmp_path: Path) -> None:
-    image = opened(tmp_path, "/=in", files={"in/a": os.urandom(200_000)}).image
+@pytest.mark.parametrize(("size", "most"), [(200_000, 150_000), (3_000_000, 100_000)])
+def test_nothing_is_left_when_the_disk_is_full(tmp_path: Path, size: int, most: int) -> None:
+    """Of a file for which there is no room, not even the beginning is copied if it is large."""
+    image = opened(tmp_path, "/=in", files={"in/a": os.urandom(size)}).image
+    done: list[int] = []
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, before[1]))
     try:
         with pytest.raises(InputOutputError, match="cannot be written"):
-            render(image, str(tmp_path / "out.iso"))
+            render(image, str(tmp_path / "out.iso"), done.append)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
+    assert max(done) <= most
     assert sorted(os.listdir(tmp_path)) == ["TEST.viso", "in"]
 
 

@@ -10,10 +10,8 @@ the same bytes as the whole.
 
 from __future__ import annotations
 
-import argparse
 import random
 import struct
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +20,7 @@ from qemu_viso.nbd.constants import Mode
 from qemu_viso.nbd.contexts import Status
 from qemu_viso.nbd.handshake import Ended, Export, Handshake, Selected, StartTls, Tls
 from qemu_viso.nbd.session import Session
+from tests.fuzzing import drive, lines_of_corpus
 from tests.nbd.wire import REP, Client, Reply, split_replies
 
 if TYPE_CHECKING:
@@ -176,9 +175,8 @@ def _session(mode: Mode, rest: bytes, pieces: Sequence[bytes]) -> None:
 
 
 def corpus() -> list[bytes]:
-    """The inputs of the corpus: one a line in hexadecimal, then a word about it."""
-    lines = CORPUS.read_text().splitlines()
-    return [bytes.fromhex(line.partition("#")[0]) for line in lines if line.partition("#")[0].strip()]
+    """The inputs of the corpus, each of which has a word about it there."""
+    return lines_of_corpus(CORPUS)
 
 
 INTERESTING = (0, 1, 2, 3, 4, 7, 8, 11, 255, 256, 4096, 65_535, 65_536, 77_824, 1 << 25, 0x7FFFFFFF, 0xFFFFFFFF)
@@ -210,32 +208,6 @@ def mutate(chooser: random.Random, inputs: Sequence[bytes]) -> bytes:
     return bytes(data[:8192])
 
 
-def main() -> int:
-    """Run until the number is reached or something is wrong; the culprit is printed in hexadecimal."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--atheris", action="store_true")
-    arguments, others = parser.parse_known_args()
-    if arguments.atheris:
-        import atheris
-
-        atheris.instrument_all()
-        atheris.Setup([sys.argv[0], *others], one_input)
-        atheris.Fuzz()
-        return 0
-    chooser = random.Random(arguments.seed)
-    inputs = corpus()
-    for number in range(arguments.runs):
-        data = mutate(chooser, inputs)
-        try:
-            one_input(data)
-        except BaseException:
-            print(f"input {number} of seed {arguments.seed}: {data.hex()}", file=sys.stderr)
-            raise
-    print(f"{arguments.runs} inputs of seed {arguments.seed}: nothing but documented outcomes")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    known = corpus()
+    drive(one_input, lambda chance: mutate(chance, known), __doc__)

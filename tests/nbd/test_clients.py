@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -159,3 +161,64 @@ def test_qemu_nbd(served: tuple[Server, Mixed]) -> None:
     told = run("qemu-nbd", "--list", "--socket", address)
     assert "export: 'test'" in told
     assert "qemu-viso:origin" in told
+
+
+def test_qemu_nbd_hands_the_image_on(served: tuple[Server, Mixed], tmp_path: Path) -> None:
+    """It reads from us and serves to others; what they get went through both."""
+    server, image = served
+    program = shutil.which("qemu-nbd")
+    if program is None:
+        pytest.skip("qemu-nbd is not installed")
+    path, ready = tmp_path / "again.sock", tmp_path / "pid"
+    handed_on = f"nbd+unix:///?socket={path}"
+    argv = [program, "--fork", f"--pid-file={ready}", "--read-only", "--format=raw", "--persistent"]
+    run(*argv, f"--socket={path}", server.uri)
+    descriptor = os.pidfd_open(int(ready.read_text()))
+    try:
+        run("nbdcopy", handed_on, str(tmp_path / "copy"))
+        holes = [each for each in json.loads(run("nbdinfo", "--map", "--json", handed_on)) if each["type"] == 3]
+    finally:
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        assert select.select([descriptor], [], [], TIMEOUT)[0]
+        os.close(descriptor)
+    assert (tmp_path / "copy").read_bytes() == image.expected
+    assert sum(each["length"] for each in holes) > 900_000
+
+
+def test_qemu_itself(served: tuple[Server, Mixed]) -> None:
+    """A machine without a guest: QEMU's own block layer opens the export, reads, and is refused a write."""
+    server, image = served
+    program = shutil.which("qemu-system-x86_64")
+    if program is None:
+        pytest.skip("qemu-system-x86_64 is not installed")
+    start = image.starts["sparse"]
+    node = {"driver": "nbd", "node-name": "medium", "read-only": True, "export": "test"}
+    node["server"] = {"type": "unix", "path": server.uri.partition("socket=")[2]}
+    commands = [
+        {"execute": "qmp_capabilities"},
+        {"execute": "query-named-block-nodes"},
+        *(
+            {"execute": "human-monitor-command", "arguments": {"command-line": f'qemu-io medium "{command}"'}}
+            for command in (f"read -P 0 {start + 4096} 64k", f"read -P 1 {start + 4096} 64k", "write 0 512")
+        ),
+        {"execute": "quit"},
+    ]
+    argv = [program, "-S", "-display", "none", "-nodefaults", "-machine", "none", "-qmp", "stdio"]
+    done = subprocess.run(
+        [*argv, "-blockdev", json.dumps(node)],
+        input="\n".join(map(json.dumps, commands)),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    answers = [line["return"] for line in lines if "return" in line]
+    (opened,) = answers[1]
+    assert (opened["drv"], opened["ro"]) == ("nbd", True)
+    assert opened["image"]["virtual-size"] == len(image.expected)
+    said = done.stdout + done.stderr
+    assert "read 65536/65536 bytes" in said
+    assert said.count("Pattern verification failed") == 1
+    assert "read-only" in said or "not permitted" in said or "Permission denied" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,12 +90,18 @@ def test_a_failed_test_shows_its_machines(pytester: pytest.Pytester, spec: None)
         ]
     )
     result.stdout.no_fnmatch_line("line 70")
-    assert kept(pytester) == [
-        f"test_inner.py.test_fails/{name}" for name in ("1-command.txt", "1-console.log", "1-recipe.viso")
-    ]
+    recipe, *others = kept(pytester)
+    assert recipe == "test_inner.py.test_fails/1-recipe.viso"
     folder = pytester.path / ".pytest_cache" / "d" / "viso" / "test_inner.py.test_fails"
-    assert (folder / "1-console.log").read_bytes().endswith(b"line 98\r\nline 99\r\nlogin: ")
     assert "--volume-id=KEPT" in (folder / "1-recipe.viso").read_text()
+    assert {Path(path).name for path in others} == {
+        "commands.txt", "console.txt", "failure.txt", "qmp.txt", "repeat.sh",
+    }  # fmt: skip
+    (console,) = folder.glob("*-qemu-system-fake/console.txt")
+    assert console.read_bytes().endswith(b"line 98\r\nline 99\r\nlogin: ")
+    assert "it has said nothing" in (console.parent / "failure.txt").read_text()
+    repeat = (console.parent / "repeat.sh").read_text()
+    assert repeat.endswith(f" -m pytest {pytester.path}/test_inner.py::test_fails\n")
 
 
 @pytest.mark.parametrize(("keep", "folders"), [("never", set()), ("always", {"test_fails", "test_passes"})])
@@ -108,7 +115,7 @@ def test_without_a_cache_it_is_kept_elsewhere(pytester: pytest.Pytester, spec: N
     pytester.makepyfile(test_inner=FAILING)
     result = run(pytester, "-p", "no:cacheprovider", "--basetemp", "base")
     result.assert_outcomes(failed=1, passed=1)
-    assert (pytester.path / "base" / "viso" / "test_inner.py.test_fails" / "1-console.log").exists()
+    assert list((pytester.path / "base" / "viso" / "test_inner.py.test_fails").glob("*/console.txt"))
     assert not (pytester.path / ".pytest_cache").exists()
 
 
@@ -119,7 +126,7 @@ def test_a_later_run_replaces_what_an_earlier_one_kept(pytester: pytest.Pytester
     old.write_text("old")
     run(pytester).assert_outcomes(failed=1, passed=1)
     assert not old.exists()
-    assert len(kept(pytester)) == 3
+    assert len({Path(path).parent for path in kept(pytester)}) == 2
 
 
 def test_a_guest_that_fails_is_a_sentence(pytester: pytest.Pytester, spec: None) -> None:

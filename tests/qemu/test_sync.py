@@ -71,13 +71,18 @@ def test_machines_that_share_a_loop(tmp_path: Path) -> None:
 def test_ctrl_c_while_waiting(tmp_path: Path) -> None:
     program = fake_program(tmp_path, "print(os.getpid(), flush=True); greet(); serve()")
     script = f"""
+from qemu_viso.qemu.console import Console
 from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.machine import MachineSpec
 from qemu_viso.qemu.platforms import Platform
 from qemu_viso.qemu.sync import SyncMachine
 with SyncMachine(MachineSpec(Platform("x", {program!r}, "none", None, 16, "pci", "ttyS0"), "none")) as machine:
+    class Telling(Console):
+        def wait_for(self, pattern):
+            print(machine.machine.pid, flush=True)
+            return super().wait_for(pattern)
+    machine.machine.console.__class__ = Telling
     try:
-        print(machine.machine.pid, flush=True)
         machine.wait_for_console(b"never", Deadline.after(1000))
     except KeyboardInterrupt:
         print(machine.execute("query-status", Deadline.after(60)), flush=True)

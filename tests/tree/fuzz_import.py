@@ -1,7 +1,7 @@
 """A fuzz target for existing images: `--import-iso` and `--push-iso` of damaged ones.
 
     python -m tests.tree.fuzz_import --runs 1000000 [--seed N]     with the mutator below
-    python -m tests.tree.fuzz_import -atheris [libFuzzer options]  with atheris
+    python -m tests.tree.fuzz_import --atheris [libFuzzer options] with atheris
 
 An input's first byte chooses an image that somebody else wrote; edits to its sectors follow (see `damaged`). Whatever
 becomes of it, only the documented errors may come of it, and not for long.
@@ -10,19 +10,21 @@ becomes of it, only the documented errors may come of it, and not for long.
 from __future__ import annotations
 
 import gzip
-import random
 import struct
-import sys
 import tempfile
-import time
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from qemu_viso.errors import InternalError, MissingInputError, QemuVisoError, RecipeError
+from qemu_viso.errors import MissingInputError, QemuVisoError, RecipeError
 from qemu_viso.layout import lay_out
 from qemu_viso.tree.builder import build_tree
 from qemu_viso.viso import parse_recipe
+from tests.fuzzing import drive, lines_of_corpus
 from tests.recipes import MARKER
+
+if TYPE_CHECKING:
+    import random
 
 DATA = Path(__file__).parents[1] / "data"
 CORPUS = Path(__file__).with_name("import_corpus.txt")
@@ -145,43 +147,9 @@ def mutate(chance: random.Random, pool: list[bytes]) -> bytes:
 
 def pool() -> list[bytes]:
     """What has been worth keeping: a line of hexadecimal digits each."""
-    return [bytes.fromhex(line) for line in CORPUS.read_text("ascii").split()]
-
-
-def fuzz(runs: int, seed: int) -> None:
-    """Try `runs` mutations; the first finding is printed and raised."""
-    chance, inputs = random.Random(seed), pool()
-    begin = time.monotonic()
-    for number in range(runs):
-        data = mutate(chance, inputs)
-        start = time.monotonic()
-        try:
-            one_input(data)
-        except BaseException:
-            print(f"input {number} of seed {seed} is a finding: {data.hex()}", file=sys.stderr)
-            raise
-        if time.monotonic() - start > 5:
-            print(
-                f"input {number} of seed {seed} takes {time.monotonic() - start:.0f} s: {data.hex()}", file=sys.stderr
-            )
-    seconds = time.monotonic() - begin
-    print(f"{runs} inputs, seed {seed}, {seconds:.0f} s: nothing but documented errors")
-
-
-def main(arguments: list[str]) -> None:
-    """See the module's docstring."""
-    if arguments[:1] == ["-atheris"]:
-        import atheris
-
-        atheris.instrument_all()
-        atheris.Setup([sys.argv[0], *arguments[1:]], one_input)
-        atheris.Fuzz()
-        return
-    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    if not options.keys() <= {"--runs", "--seed"}:
-        raise InternalError(f"usage: {__doc__}")
-    fuzz(int(options.get("--runs", "100000")), int(options.get("--seed", "1")))
+    return lines_of_corpus(CORPUS)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    known = pool()
+    drive(one_input, lambda chance: mutate(chance, known), __doc__)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
+import pycdlib
 import pytest
 
 from qemu_viso.errors import MissingInputError, RecipeError
@@ -356,3 +358,56 @@ def test_names_that_are_none(tmp_path: Path) -> None:
 
     assert set(tree.root.nodes(Namespace.ISO)) == {"a_b", "__", "fine\n"}
     assert len(tree.warnings) == 3
+
+
+def test_an_installer_of_five_gigabytes_with_one_changed_file(tmp_path: Path) -> None:
+    """Opening it reads but the directories, and what is not changed is served out of the old image's file."""
+    first, total = 0xFFFFF800, 5 << 30
+    names = [(b"GRUB.CFG;1", 21, 100, 0), *((b"P%05d.;1" % n, 30 + n, 2048, 0) for n in range(40))]
+    extents = [(b"SQUASH.;1", 100, first, 0x80), (b"SQUASH.;1", 100 + first // 2048, total - first, 0)]
+    image = handmade(tmp_path / "b.iso", {20: [*names[:30], *extents]}, sectors=100 + total // 2048)
+    with open(image, "r+b") as file:
+        file.seek(100 * 2048 + total - 8)
+        file.write(b"the end!")
+    asked: list[int] = []
+
+    def counted(descriptor: int, size: int, offset: int) -> bytes:
+        asked.append(size)
+        return pread(descriptor, size, offset)
+
+    pread = os.pread
+    with patch("os.pread", counted):
+        found = opened(
+            tmp_path,
+            "--import-iso b.iso /GRUB.CFG=:must-remove: /GRUB.CFG=changed",
+            files={"changed": b"set timeout=1\n"},
+        )
+    assert sum(asked) < 1 << 20
+    assert len(asked) < 20
+
+    nodes = found.tree.root.nodes(Namespace.ISO)
+    big, changed = nodes["SQUASH."], nodes["GRUB.CFG"]
+    assert isinstance(big, File)
+    assert isinstance(changed, File)
+    assert found.image.read(changed.extent * 2048, 14) == b"set timeout=1\n"
+    assert found.image.read(big.extent * 2048 + total - 8, 8) == b"the end!"
+    span = found.image.span(big.extent * 2048)
+    assert span is not None
+    assert span.handle is not None
+    assert span.handle.file.path == str(image)
+
+
+@pytest.mark.parametrize("what", ["an unused byte of the descriptor", "the path table in the other byte order"])
+def test_images_that_a_strict_reader_refuses(what: str, images: dict[str, Path], tmp_path: Path) -> None:
+    """pycdlib looks at what Linux, and so we, have no use for."""
+    image = tmp_path / "odd.iso"
+    shutil.copyfile(images["rock"], image)
+    with open(image, "r+b") as file:
+        descriptor = os.pread(file.fileno(), 2048, 16 * 2048)
+        table = int.from_bytes(descriptor[148:152], "big") * 2048
+        file.seek(16 * 2048 + 7 if "unused" in what else table + 5)
+        file.write(b"\x07")
+    with open(image, "rb") as file, pytest.raises(pycdlib.pycdlibexception.PyCdlibInvalidISO):
+        pycdlib.PyCdlib().open_fp(file)
+
+    assert f"/{DEEP}/deeper/deepest" in view(seen(opened(tmp_path, "--import-iso odd.iso")).rock)

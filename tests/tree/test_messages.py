@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
-from qemu_viso.errors import QemuVisoError
+import qemu_viso.layout
+import qemu_viso.tree
+from qemu_viso.errors import Place, QemuVisoError
 from qemu_viso.opening import open_viso
+from qemu_viso.tree.builder import build_tree, source_date_epoch
+from qemu_viso.viso.recipe import AddSource, PopIso, Quoting, Recipe
+from tests.messages import lines_met, unmet
 from tests.recipes import write_files, write_recipe
+from tests.tree.makers import handmade
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from _pytest.monkeypatch import MonkeyPatch
+
+    from qemu_viso.viso.recipe import Step
 
 GOLDEN = "messages.txt"
 FILES = {
@@ -25,6 +33,7 @@ FILES = {
     "weights": b"a heavy\n",
     "boot": bytes(3000),
     "code": b"x",
+    "area": b"A" * 32768,
 }
 RECIPES = {
     "a source that is not there": "/x=nothing",
@@ -65,7 +74,19 @@ RECIPES = {
     "a large file at a low level": "--iso-level 2 /x=large",
     "an image that is too large": "/x=huge /y=huge2",
     "boot code without ISOLINUX": "/a=a -isohybrid-mbr code",
+    "boot code for something else": "/a=a /boot=boot -b /boot -no-emul-boot -isohybrid-mbr code",
+    "a system area where the partition table lies": "/boot=boot -e /boot -G area -isohybrid-gpt-basdat",
+    "a partition without content": "/e=empty -e /e -isohybrid-gpt-basdat",
+    "a boot image in pieces that wants a table": "--import-iso pieces.iso -b /F. -boot-info-table",
+    "links that lead to themselves, followed": "-f /=loop",
+    "a fifth image pushed": "--push-iso itself.iso" + " --push-iso I.ISO" * 4,
+    "two things with one Rock Ridge name": "--name-setup=iso,rr /A=/x=a /B=/x=a",
 }
+STEPS: dict[str, Step] = {
+    "a pop that no parser has seen": PopIso(Place("TEST.viso", 1, 1)),
+    "a source with a NUL": AddSource(Place("TEST.viso", 1, 1), ("/a",), "a\0b"),
+}
+MAKERS = {"RecipeError", "MissingInputError", "AccessError", "InputOutputError", "ConfigurationError"}
 
 
 def plant(folder: Path) -> None:
@@ -76,6 +97,10 @@ def plant(folder: Path) -> None:
     os.symlink("nowhere", folder / "links" / "link")
     (folder / "circle").mkdir()
     os.symlink(".", folder / "circle" / "again")
+    (folder / "loop").mkdir()
+    os.symlink("again", folder / "loop" / "again")
+    handmade(folder / "pieces.iso", {20: [(b"F.;1", 30, 2048, 0x80), (b"F.;1", 32, 100, 0)]})
+    handmade(folder / "itself.iso", {20: [(b"I.ISO;1", 0, 400 * 2048, 0)]})
     for name, size in (("large", 5 << 30), ("huge", 8 << 40), ("huge2", 8 << 40)):
         with open(folder / name, "wb") as file:
             file.truncate(size)
@@ -88,15 +113,32 @@ def said(folder: Path, title: str) -> str:
     return f"## {title}\n{caught.value}\n  status: {caught.value.status}\n\n".replace(f"{folder}/", "")
 
 
+def said_of(title: str) -> str:
+    """What is said about a step that no text can ask for."""
+    step = STEPS[title]
+    with pytest.raises(QemuVisoError) as caught:
+        build_tree(Recipe("TEST.viso", str(UUID(int=0)), Quoting.BOURNE, (step,)), environment={})
+    return f"## {title}\n{caught.value}\n  status: {caught.value.status}\n\n"
+
+
+def said_of_time() -> str:
+    with pytest.raises(QemuVisoError) as caught:
+        source_date_epoch({"SOURCE_DATE_EPOCH": "soon"})
+    return f"## a time that is none\n{caught.value}\n  status: {caught.value.status}\n\n"
+
+
 def test_messages_are_the_golden_ones(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     plant(tmp_path)
-    text = "".join(said(tmp_path, title) for title in RECIPES)
+    with lines_met() as met:
+        text = "".join(said(tmp_path, title) for title in RECIPES) + "".join(map(said_of, STEPS)) + said_of_time()
+    for package in (qemu_viso.tree, qemu_viso.layout):
+        assert unmet(Path(package.__path__[0]), MAKERS, met) == []
     golden = request.path.parent / "data" / GOLDEN
     if os.environ.get("GOLDEN") == "write":
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8")
-    messages = [part.split("\n", 1)[1].split(": ", 1)[1] for part in text.split("## ")[1:]]
+    messages = [part.split("\n", 1)[1].split(": ", 1)[-1] for part in text.split("## ")[1:]]
     assert len(set(messages)) == len(messages)
 
 

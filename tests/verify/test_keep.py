@@ -56,11 +56,22 @@ def test_everything_is_there(tmp_path: Path) -> None:
     assert json.loads((folder / "reports.json").read_text())["reports"][0]["differences"][0]["path"] == "/\udcff\n"
     assert len((folder / "regions.txt").read_text().splitlines()) == len(image.regions)
     _, first, second, third, outside = (folder / "reads.txt").read_text().splitlines()
-    assert first.endswith(" 32768       2048  ISO volume descriptor")
-    assert second.endswith(f"file {tmp_path}/a; file {tmp_path}/b")
-    assert "volume descriptor set terminator; and " in third
-    assert third.endswith(" more regions")
+    assert first.split(maxsplit=3)[1:] == ["32768", "2048", "volume descriptor"]
+    assert second.endswith("  file /a; unused; file /b; unused")
+    assert third.endswith("; and more")
     assert outside.endswith("not in the image")
+
+
+def test_reads_of_an_image_that_is_not_taken_apart(tmp_path: Path) -> None:
+    image = opened(tmp_path, "/a=a", files={"a": b"a"}).image
+    (tmp_path / "a").write_bytes(b"changed")
+    failure = Failure("x", "it failed", image=image, trace=read_trace((18 * 2048, image.size - 18 * 2048)), export="x")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("qemu_viso.verify.keep.MOST_REGIONS", 0)
+        line = (keep_failure(failure, tmp_path / "kept") / "reads.txt").read_text().splitlines()[1]
+    assert "volume descriptor set terminator; ISO directory; " in line
+    # Nothing of the file is read to tell that it was.
+    assert "; directory /; " in (keep_failure(failure, tmp_path / "kept") / "reads.txt").read_text()
 
 
 def test_little_is_known(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from qemu_viso.guest.view import NAMESPACES
 from qemu_viso.layout.udf_names import udf_names
 from qemu_viso.verify.expected import expected_view
-from qemu_viso.verify.place import Extent, find_extent, place_of
+from qemu_viso.verify.place import Extent, Places, find_extent
 from tests.broken import broken
 from tests.recipes import opened
 
@@ -34,21 +34,56 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
 def test_every_path_leads_somewhere(recipe: Opened, namespace: Namespace) -> None:
-    records = set()
+    records, places = set(), Places(recipe.image)
     for path, wanted in expected_view(recipe.tree, namespace).items():
         extent = find_extent(recipe, namespace, path, "mtime")
         assert extent is not None, path
         assert extent.start not in records
         records.add(extent.start)
-        place = place_of(recipe.image, extent)
+        place = places.of(extent, "mtime")
         assert place is not None
-        what = place.structures[0][2]
-        assert ("UDF file entries" if namespace == "udf" else "directory" if path != "/" else "descriptor") in what
+        assert any("date" in what or "modify" in what for _, _, what in place.structures)
+        shown = path if namespace in ("rock", "udf") else ""
+        assert path == "/" or f" of {shown}" in place.structures[0][2]
         if wanted.size:
             data = find_extent(recipe, namespace, path, "content")
             assert data is not None
             assert data.size == wanted.size
-            assert place_of(recipe.image, data).structures[0][2].startswith("file ")  # type: ignore[union-attr]
+            (structure,) = places.of(data, "content").structures  # type: ignore[union-attr]
+            assert structure[:2] == (data.start, data.size)
+            assert structure[2].startswith(f"file {shown}")
+            assert "; host file " in structure[2]
+
+
+TOLD = {
+    "mode": ("file mode", "permissions"),
+    "owner": ("user id", "uid"),
+    "group": ("group id", "gid"),
+    "size": ("data length", "information length"),
+    "kind": ("file mode", "file type"),
+    "target": ("component content", ""),
+}
+
+
+@pytest.mark.parametrize("namespace", ["rock", "udf"])
+@pytest.mark.parametrize("field", TOLD)
+def test_the_field_is_told(recipe: Opened, namespace: Namespace, field: str) -> None:
+    path = "/link" if field == "target" and namespace == "rock" else "/d/e/f"
+    extent = find_extent(recipe, namespace, path, field)
+    assert extent is not None
+    place = Places(recipe.image).of(extent, field)
+    assert place is not None
+    expected = "file entry of" if (field, namespace) == ("target", "udf") else f"'{TOLD[field][namespace == 'udf']}'"
+    assert any(expected.strip("'") in what for _, _, what in place.structures), place.lines()
+
+
+def test_an_image_of_many_regions_is_not_taken_apart(recipe: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qemu_viso.verify.place.MOST_REGIONS", 0)
+    extent = find_extent(recipe, "rock", "/d/e/f", "mode")
+    assert extent is not None
+    place = Places(recipe.image).of(extent, "mode")
+    assert place is not None
+    assert place.structures == ((extent.start, extent.size, "ISO directory"),)
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
@@ -80,7 +115,7 @@ def test_the_way_is_the_one_that_the_guest_took(recipe: Opened) -> None:
     away = broken(recipe, extent.start + 2, struct.pack("<I", 0xFFFFFF))
     found = find_extent(away, "rock", "/größe", "content")
     assert found is not None
-    assert place_of(away.image, found) is None
+    assert Places(away.image).of(found, "content") is None
 
 
 @pytest.mark.parametrize(("offset", "size"), [(16 * 2048, 6), (256 * 2048 + 16, 8)])

@@ -162,3 +162,15 @@ def test_names_as_other_readers_show_them(tmp_path: Path) -> None:
     assert {"/dot.", "/tab_here"} <= expected_view(tree, "joliet", "grub").keys()
     assert {"/..x", "/tab?here"} <= expected_view(tree, "udf", "grub").keys()
     assert "/..x" not in expected_view(tree, "udf")
+
+
+def test_a_reader_that_follows_links(tree: Tree) -> None:
+    """It shows names below a link to a directory, and tells times in seconds; the root itself it does not tell of."""
+    view = dataclasses.replace(honest(tree, "rock"), reader="uefi-shell", facts=frozenset({"size", "content", "mtime"}))
+    view = changed(view, "/", mtime=0)
+    below = dataclasses.replace(view, entries={**view.entries, "/link/b": view.entries["/d/b"]})
+    assert compare(tree, below)[1] == []
+    beside = dataclasses.replace(view, entries={**view.entries, "/linked/b": view.entries["/d/b"]})
+    assert [difference.path for difference in compare(tree, beside)[1]] == ["/linked/b"]
+    (difference,) = compare(tree, changed(view, "/d/b", mtime=1))[1]
+    assert difference.field == "mtime"

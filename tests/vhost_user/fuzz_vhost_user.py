@@ -1,7 +1,7 @@
 """A fuzz target for everything that a front end or a guest can say.
 
     python -m tests.vhost_user.fuzz_vhost_user --runs 1000000 [--seed N]     with the mutator below
-    python -m tests.vhost_user.fuzz_vhost_user -atheris [libFuzzer options] tests/vhost_user/corpus
+    python -m tests.vhost_user.fuzz_vhost_user --atheris [libFuzzer options] tests/vhost_user/corpus
 
 An input's first byte says what the others are: a stream of bytes, a dialogue of messages, the memory of a guest with a
 ring in it, or a record of requests under way. Whatever it is, only the documented errors may come of it.
@@ -9,17 +9,13 @@ ring in it, or a record of requests under way. Whatever it is, only the document
 
 from __future__ import annotations
 
-import logging
 import os
-import random
 import struct
-import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from qemu_viso.errors import InternalError
 from qemu_viso.image import Generated, Image
 from qemu_viso.vhost_user.block import FEATURES, BlockDevice
 from qemu_viso.vhost_user.descriptors import Descriptor
@@ -28,7 +24,11 @@ from qemu_viso.vhost_user.memory import MemoryTable
 from qemu_viso.vhost_user.messages import MemoryRegion, MessageError, Parser, RefusedError, Request, encode
 from qemu_viso.vhost_user.session import MapMemory, Reply, ReplyBase, Session, StartRing, StopRing
 from qemu_viso.vhost_user.virtqueue import RingError, RingLayout, Virtqueue
+from tests.fuzzing import drive
 from tests.vhost_user.media import lay, write_file
+
+if TYPE_CHECKING:
+    import random
 
 CORPUS = Path(__file__).parent / "corpus"
 STREAM, DIALOGUE, GUEST, RECORD = range(4)
@@ -235,39 +235,6 @@ def pool() -> list[bytes]:
     return seeds() + [path.read_bytes() for path in sorted(CORPUS.glob("*"))]
 
 
-def fuzz(runs: int, seed: int) -> None:
-    """Try `runs` mutations; the first finding is written to a file and raised."""
-    logging.disable(logging.CRITICAL)
-    chance, inputs = random.Random(seed), pool()
-    begin = time.monotonic()
-    for number in range(runs):
-        data = mutate(chance, inputs)
-        try:
-            one_input(data)
-        except BaseException:
-            finding = Path(f"finding-{seed}-{number}")
-            finding.write_bytes(data)
-            print(f"input {number} of seed {seed} is a finding: {finding}", file=sys.stderr)
-            raise
-    seconds = time.monotonic() - begin
-    print(f"{runs} inputs, seed {seed}, {seconds:.0f} s: nothing but documented errors")
-
-
-def main(arguments: list[str]) -> None:
-    """See the module's docstring."""
-    if arguments[:1] == ["-atheris"]:
-        import atheris
-
-        logging.disable(logging.CRITICAL)
-        atheris.instrument_all()
-        atheris.Setup([sys.argv[0], *arguments[1:]], one_input)
-        atheris.Fuzz()
-        return
-    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    if not options.keys() <= {"--runs", "--seed"}:
-        raise InternalError(f"usage: {__doc__}")
-    fuzz(int(options.get("--runs", "100000")), int(options.get("--seed", "1")))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    known = pool()
+    drive(one_input, lambda chance: mutate(chance, known), __doc__)

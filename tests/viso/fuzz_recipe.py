@@ -1,18 +1,14 @@
 """A fuzz target for the parser, the writer and the portability check.
 
-    python -m tests.viso.fuzz_recipe [libFuzzer's arguments]         under atheris, where it is installed
-    python -m tests.viso.fuzz_recipe --runs N [--seed S]             with the mutator below
+    python -m tests.viso.fuzz_recipe --runs 1000000 [--seed N]        with the mutator below
+    python -m tests.viso.fuzz_recipe --atheris [libFuzzer options]    with atheris
 
 An input is a recipe, and after each `SEPARATOR` the text of a response file, which is called by its number.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 import random
-import sys
-import time
 from pathlib import Path
 
 from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, QemuVisoError, RecipeError
@@ -21,6 +17,7 @@ from qemu_viso.viso.marker import parse_head
 from qemu_viso.viso.options import BY_SPELLING, MARKERS, Version
 from qemu_viso.viso.portable import portability
 from qemu_viso.viso.writer import same, write_recipe
+from tests.fuzzing import drive
 from tests.viso.recipes import BOURNE, MS_CRT, case_bytes, conformance_cases
 
 SEPARATOR = b"\0@\0"
@@ -161,41 +158,17 @@ def mutated(data: bytes, source: random.Random) -> bytes:
     return bytes(changed)
 
 
+def made(chance: random.Random, corpus: list[bytes]) -> bytes:
+    """An input: made up, or a neighbour of one of the corpus."""
+    return made_up(chance) if chance.random() < 0.4 else mutated(chance.choice(corpus), chance)
+
+
 def inputs(runs: int, seed: int) -> list[bytes]:
     """`runs` inputs, the same for the same seed."""
-    source = random.Random(seed)
-    corpus = seeds()
-    return [made_up(source) if source.random() < 0.4 else mutated(source.choice(corpus), source) for _ in range(runs)]
-
-
-def run(runs: int, seed: int) -> None:
-    """Try inputs until one fails, which is then shown."""
-    began = time.monotonic()
-    for first in range(0, runs, 10_000):
-        for data in inputs(min(10_000, runs - first), seed + first):
-            try:
-                one_input(data)
-            except BaseException:
-                print(f"failed by {data!r}", file=sys.stderr)
-                raise
-        print(f"{min(first + 10_000, runs):,} inputs in {time.monotonic() - began:.0f} s", flush=True)
-
-
-def main() -> None:
-    """The command line."""
-    if importlib.util.find_spec("atheris") is not None and "--runs" not in sys.argv:
-        import atheris
-
-        atheris.instrument_all()
-        atheris.Setup(sys.argv, one_input)
-        atheris.Fuzz()
-        return
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=100_000, metavar="N", help="how many inputs to try")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="which inputs")
-    arguments = parser.parse_args()
-    run(arguments.runs, arguments.seed)
+    chance, corpus = random.Random(seed), seeds()
+    return [made(chance, corpus) for _ in range(runs)]
 
 
 if __name__ == "__main__":
-    main()
+    known = seeds()
+    drive(one_input, lambda chance: made(chance, known), __doc__)

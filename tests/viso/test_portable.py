@@ -168,6 +168,21 @@ def test_what_virtualbox_rendered_is_portable() -> None:
     assert whats == {Quirk.BACKSLASH, ILLEGAL, "a Rock Ridge name apart from the ISO 9660 name"}
 
 
+def test_where_we_mean_to_differ_from_what_was_measured() -> None:
+    """Three measured cases are of what we mend or go beyond; who asks about VirtualBox is told, at the very words."""
+    cases = {case["name"]: case for case in conformance_cases()}
+    told = {
+        name: {(finding.what, finding.place.line) for finding in portability(parse(at_d(cases[name])), Version.V6_1)}
+        for name in ("ns-iso-rr-joliet", "q-bourne-clean", "err-chmod-badmode")
+    }
+
+    assert told == {
+        "ns-iso-rr-joliet": {("a Rock Ridge name apart from the ISO 9660 name", 2)},
+        "q-bourne-clean": {(Quirk.BACKSLASH, 2), (ILLEGAL, 2)},
+        "err-chmod-badmode": {(Quirk.SYMBOLIC_MODE, 2)},
+    }
+
+
 def test_what_virtualbox_refused_for_its_text_is_found() -> None:
     """The measured cases that differ, and in which the text alone says that they do."""
     found_in = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from tests.judges.reader.directory import ASSOCIATED
 from tests.judges.reader.fields import short_date
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.judges.reader.descriptors import Descriptor
-    from tests.judges.reader.directory import Directory, Entry
+    from tests.judges.reader.directory import Directory, Entry, Record
     from tests.judges.reader.model import Source
 
 _FILE = re.compile(rb"([^.;]*)(?:(\.)([^.;]*))?(?:;([0-9]+))?", re.DOTALL)
@@ -76,30 +76,42 @@ class IsoRules:
 
 def primary_volume(source: Source, descriptor: Descriptor, directories: list[Directory], rules: IsoRules) -> Volume:
     """The tree under its ISO identifiers."""
-    tree: dict[str, Node] = {}
-    for directory in directories:
-        record = directory.record
-        tree[directory.path] = Node(
-            "dir", record.size, record.identifier, mtime=short_date(record.date)[0], hidden=bool(record.flags & 1)
-        )
-        for entry in directory.entries:
-            if entry.is_directory:
-                continue
-            if rules.level < 3 and len(entry.records) > 1:
-                what = f"{entry.identifier!r} has {len(entry.records)} sections at level {rules.level}"
-                source.findings.add("ECMA-119 10.2", what, directory.path)
-            path = f"{directory.path.rstrip('/')}/{rules.name(entry.identifier)}"
-            tree[path] = plain_file(source, entry)
+    tree = dict(plain_nodes(source, directories, rules.name))
+    if rules.level < 3:
+        _check_sections(source, directories, rules.level)
     _check_file_names(source, descriptor, tree)
     _check_depth(source, directories)
     return Volume(descriptor.identifiers, tree, descriptor.dates, descriptor.sectors)
 
 
-def plain_file(source: Source, entry: Entry) -> Node:
-    first = entry.records[0]
-    mtime = short_date(first.date)[0]
-    hidden = bool(first.flags & 1)
-    return Node("file", entry.size, entry.identifier, entry.content(source), mtime=mtime, hidden=hidden)
+def plain_nodes(source: Source, directories: list[Directory], name: Callable[[bytes], str]) -> list[tuple[str, Node]]:
+    """Each path with what ECMA-119 alone tells of it, a directory before its files."""
+    nodes: list[tuple[str, Node]] = []
+    for directory in directories:
+        record = directory.record
+        nodes.append((directory.path, Node("dir", record.size, record.identifier, **_dated(record))))
+        for entry in directory.entries:
+            if not entry.is_directory:
+                node = Node("file", entry.size, entry.identifier, entry.content(source), **_dated(entry.records[0]))
+                nodes.append((f"{directory.path.rstrip('/')}/{name(entry.identifier)}", node))
+    return nodes
+
+
+class _Dated(TypedDict):
+    mtime: int | None
+    hidden: bool
+
+
+def _dated(record: Record) -> _Dated:
+    return {"mtime": short_date(record.date)[0], "hidden": bool(record.flags & 1)}
+
+
+def _check_sections(source: Source, directories: list[Directory], level: int) -> None:
+    for directory in directories:
+        for entry in directory.entries:
+            if not entry.is_directory and len(entry.records) > 1:
+                what = f"{entry.identifier!r} has {len(entry.records)} sections at level {level}"
+                source.findings.add("ECMA-119 10.2", what, directory.path)
 
 
 def _check_depth(source: Source, directories: list[Directory]) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.judges.reader.fields import short_date
-from tests.judges.reader.iso9660 import plain_file
-from tests.judges.reader.model import Node, Volume
+from tests.judges.reader.iso9660 import plain_nodes
+from tests.judges.reader.model import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.judges.reader.descriptors import Descriptor
     from tests.judges.reader.directory import Directory, Entry
-    from tests.judges.reader.model import Source
+    from tests.judges.reader.model import Node, Source
 
 SPECIFIED_UNITS = 64
 RECORD_UNITS = 110
@@ -71,16 +70,8 @@ class JolietRules:
 
 def joliet_volume(source: Source, descriptor: Descriptor, directories: list[Directory], rules: JolietRules) -> Volume:
     tree: dict[str, Node] = {}
-    for directory in directories:
-        record = directory.record
-        tree[directory.path] = Node(
-            "dir", record.size, record.identifier, mtime=short_date(record.date)[0], hidden=bool(record.flags & 1)
-        )
-        for entry in directory.entries:
-            if entry.is_directory:
-                continue
-            path = f"{directory.path.rstrip('/')}/{rules.name(entry.identifier)}"
-            if path in tree:
-                source.findings.add("Joliet identifiers", "two entries have this name", path)
-            tree[path] = plain_file(source, entry)
+    for path, node in plain_nodes(source, directories, rules.name):
+        if path in tree:
+            source.findings.add("Joliet identifiers", "two entries have this name", path)
+        tree[path] = node
     return Volume(descriptor.identifiers, tree, descriptor.dates, descriptor.sectors)
