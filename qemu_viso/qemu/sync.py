@@ -42,18 +42,19 @@ class LoopThread:
             running.append(task)
             return await work
 
-        async def ended() -> None:
-            if running:
-                await asyncio.wait(running)
+        async def end() -> None:
+            for task in running:
+                task.cancel()
+                await asyncio.wait({task})
 
-        future = None
+        started = tracked()
         try:
-            future = asyncio.run_coroutine_threadsafe(tracked(), self._loop)
-            return future.result()
+            return asyncio.run_coroutine_threadsafe(started, self._loop).result()
         except BaseException:
-            if future is not None and future.cancel():
-                # Nothing goes on behind the back of whoever handles the interruption.
-                asyncio.run_coroutine_threadsafe(ended(), self._loop).result()
+            # Nothing goes on behind the back of whoever handles the interruption, which may have come before there
+            # was a future to cancel.
+            asyncio.run_coroutine_threadsafe(end(), self._loop).result()
+            started.close()
             work.close()
             raise
 

@@ -93,6 +93,6 @@ with SyncMachine(MachineSpec(Platform("x", {program!r}, "none", None, 16, "pci",
     pid = int(parent.stdout.readline())
     parent.send_signal(signal.SIGINT)
     output, errors = parent.communicate(timeout=30)
-    assert output == b"{}\n"
+    assert output == b"{}\n", errors
     assert errors.endswith(b"KeyboardInterrupt\n")
     assert not is_alive(pid)
