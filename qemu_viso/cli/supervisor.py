@@ -77,15 +77,22 @@ class Bridge:
             await self._stack.aclose()
             raise
         self.served = served
+        self._keeping = asyncio.create_task(self._keep())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._keeping.cancel()
+        await asyncio.wait({self._keeping})
         await self._stack.aclose()
 
     async def given_up(self) -> GuestError:
-        """Start it again each time it ends, until that is too often; the last reason."""
+        """Wait until it has ended too often; the last reason."""
+        return await asyncio.shield(self._keeping)
+
+    async def _keep(self) -> GuestError:
+        """Start it again each time it ends."""
         loop = asyncio.get_running_loop()
         ends: deque[float] = deque()
         while True:

@@ -168,6 +168,22 @@ def test_the_recipe_is_opened_again(recipe: str, tmp_path: Path) -> None:
             lost.read(40_000, 1)
 
 
+def test_it_is_started_again_whatever_we_do_meanwhile(recipe: str) -> None:
+    async def run() -> bytes:
+        with UnixListener.bind() as listener:
+            async with Bridge(recipe, "nbd", listener.socket) as bridge:
+                bridge._child.signal(signal.SIGKILL)
+                await bridge._child.wait()
+                reader, writer = await asyncio.open_unix_connection(listener.path)
+                greeting = await reader.readexactly(16)
+                writer.close()
+                return greeting
+
+    before = open_descriptors(), child_pids()
+    assert asyncio.run(run()) == b"NBDMAGICIHAVEOPT"
+    assert (open_descriptors(), child_pids()) == before
+
+
 def test_one_that_never_lives_long_is_given_up(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> GuestError:
         with UnixListener.bind() as listener:
