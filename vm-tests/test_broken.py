@@ -46,7 +46,6 @@ def fields(views: Views, opened: Opened, namespace: Namespace) -> list[tuple[str
 
 
 @pytest.mark.viso_guest("linux-cloud", "grub")
-@pytest.mark.viso_bus("virtio-blk")
 def test_one_byte(recipe: Opened, viso_view: Views) -> None:
     at, _ = record_of(recipe, b"SECOND.;1")
     (sector,) = struct.unpack("<I", recipe.image.read(at + 2, 4))
@@ -55,7 +54,6 @@ def test_one_byte(recipe: Opened, viso_view: Views) -> None:
 
 
 @pytest.mark.viso_guest("linux-cloud", "grub")
-@pytest.mark.viso_bus("virtio-blk")
 def test_one_missing_name(recipe: Opened, viso_view: Views) -> None:
     at, length = record_of(recipe, b"SECOND.;1")
     rest = 2048 - at % 2048 - length
@@ -64,7 +62,6 @@ def test_one_missing_name(recipe: Opened, viso_view: Views) -> None:
 
 
 @pytest.mark.viso_guest("linux-cloud", "grub")
-@pytest.mark.viso_bus("virtio-blk")
 def test_one_shifted_extent(recipe: Opened, viso_view: Views) -> None:
     at, _ = record_of(recipe, b"SECOND.;1")
     (sector,) = struct.unpack("<I", recipe.image.read(at + 2, 4))

@@ -76,6 +76,7 @@ FAILING = """
 """
 
 
+@pytest.mark.full
 def test_a_guest_whose_test_failed_is_ended_and_leaves_a_folder(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_inner=FAILING)
     result = pytester.runpytest_inprocess("-p", "qemu_viso.pytest_plugin")

@@ -92,7 +92,8 @@ def find_build(definition: GuestDefinition, cache: Path | None = None) -> GuestB
     except (OSError, ValueError, KeyError, TypeError):
         return None
     build = GuestBuild(definition, folder / "vmlinuz", folder / "initrd.cpio", packages)
-    return build if build.kernel.is_file() and build.initrd.is_file() else None
+    files = [build.kernel, build.initrd, *([folder / "root.img"] if definition.root else [])]
+    return build if all(path.is_file() for path in files) else None
 
 
 def build_guest(

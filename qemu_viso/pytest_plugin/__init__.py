@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["RECORD"]
 
 DEFAULT_GUEST = "linux-cloud"
-DEFAULT_BUS = "scsi-cd"
 RECORD = pytest.StashKey["Record"]()
 
 MARKERS = (
     "viso_guest(name, ...): run the test with these guests, one after the other",
-    "viso_bus(name, ...): run the test with the medium on these buses, one after the other (default: scsi-cd)",
+    "viso_bus(name, ...): run the test with the medium on these buses, one after the other; without it on scsi-cd",
     "viso_firmware(name, ...): let bios or uefi start what is on the medium, instead of QEMU the guest's kernel",
 )
 
@@ -99,8 +98,8 @@ def _viso_guest(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def _viso_bus(request: pytest.FixtureRequest) -> str:
-    return getattr(request, "param", DEFAULT_BUS)
+def _viso_bus(request: pytest.FixtureRequest) -> str | None:
+    return getattr(request, "param", None)
 
 
 @pytest.fixture
@@ -109,7 +108,7 @@ def _viso_firmware(request: pytest.FixtureRequest) -> str | None:
 
 
 @pytest.fixture
-def viso_target(_viso_guest: str, _viso_bus: str, _viso_firmware: str | None) -> Target:
+def viso_target(_viso_guest: str, _viso_bus: str | None, _viso_firmware: str | None) -> Target:
     """The guest, bus and firmware of this test, by name; its markers say which."""
     from qemu_viso.pytest_plugin.target import target
 

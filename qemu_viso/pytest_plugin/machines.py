@@ -93,6 +93,7 @@ class GuestMachine:
         seconds: how long a wait may take that is not given a time of its own.
         what: the recipe or image in its drive; None without one.
         trace: what was read of it over NBD, where that is the way.
+        record: of the test that started it; None for a guest that many tests ask.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from qemu_viso.errors import QemuVisoError
 from qemu_viso.opening import Opened
 from qemu_viso.qemu.console import plain
 from qemu_viso.verify.keep import Failure, keep_failure
@@ -109,7 +110,10 @@ class Record:
         keep = item.config.getoption("--viso-keep")
         folder = None
         if (keep == "always" and report.when == "call") or (keep != "never" and report.failed):
-            folder = self._keep(item, report)
+            try:
+                folder = self._keep(item, report)
+            except (OSError, QemuVisoError) as error:
+                report.sections.append(("qemu-viso kept nothing", str(error)))
         if report.failed:
             for machine in self.machines:
                 report.sections.append((f"QEMU, {machine.title}: command line", shlex.join(machine.argv)))

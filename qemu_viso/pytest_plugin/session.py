@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal
 
@@ -69,10 +68,6 @@ class Session:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        # To it the end of a guest is a failure, and a connection that is given up a bug, with a traceback.
-        log = logging.getLogger("qemu.qmp")
-        self._stack.callback(log.setLevel, log.level)
-        log.setLevel(logging.CRITICAL + 1)
         self._stack.enter_context(self.loop)
         self._stack.callback(self.pool.close)
         return self

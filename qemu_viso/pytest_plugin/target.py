@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __tracebackhide__ = True
 
 Firmware = Literal["bios", "uefi"]
+USUAL_BUS = "scsi-cd"
 FIRMWARE: tuple[Firmware, ...] = get_args(Firmware)
 
 
@@ -74,9 +75,15 @@ def skip_for(error: QemuVisoError) -> NoReturn:
     pytest.skip(error.message if error.hint is None else f"{error.message} ({error.hint})")
 
 
-def target(guest: str, bus: str, firmware: str | None = None) -> Target:
-    """A target, its names checked; the test fails where one of them is unknown."""
+def target(guest: str, bus: str | None = None, firmware: str | None = None) -> Target:
+    """A target, its names checked; the test fails where one of them is unknown.
+
+    Without a bus it is the usual one, or the first that the guest can drive if it cannot drive that.
+    """
     _check("guest", (guest,))
+    if bus is None:
+        buses = load_definition(guest).buses
+        bus = USUAL_BUS if USUAL_BUS in buses else buses[0]
     _check("bus", (bus,))
     if firmware is not None:
         _check("firmware", (firmware,))

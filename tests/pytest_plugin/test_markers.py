@@ -59,13 +59,17 @@ def test_what_a_test_gets(pytester: pytest.Pytester) -> None:
         def test_usual(viso_target):
             assert (viso_target.guest, viso_target.bus, viso_target.firmware) == ("linux-s390x", "scsi-cd", None)
 
+        @pytest.mark.viso_guest("grub")
+        def test_the_first_bus(viso_target):
+            assert viso_target.bus == "virtio-blk"
+
         @pytest.mark.viso_guest("linux-i386")
         @pytest.mark.viso_bus("usb-cd")
         @pytest.mark.viso_firmware("uefi")
         def test_marked(viso_target):
             assert str(viso_target) == "linux-i386 · usb-cd · uefi"
     """)
-    pytester.runpytest_inprocess(*PLUGIN, "--viso-guest", "linux-s390x").assert_outcomes(passed=2)
+    pytester.runpytest_inprocess(*PLUGIN, "--viso-guest", "linux-s390x").assert_outcomes(passed=3)
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,15 @@ def test_without_a_cache_it_is_kept_elsewhere(pytester: pytest.Pytester, spec: N
     assert not (pytester.path / ".pytest_cache").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_told(pytester: pytest.Pytester, spec: None) -> None:
+    pytester.makepyfile(test_inner=FAILING)
+    (pytester.path / ".pytest_cache" / "d").mkdir(parents=True)
+    (pytester.path / ".pytest_cache" / "d" / "viso").write_text("in the way")
+    result = run(pytester)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["E *it has said nothing*", "*qemu-viso kept nothing*", "*File exists: *"])
+
+
 def test_a_later_run_replaces_what_an_earlier_one_kept(pytester: pytest.Pytester, spec: None) -> None:
     pytester.makepyfile(test_inner=FAILING)
     run(pytester).assert_outcomes(failed=1, passed=1)
@@ -182,6 +191,29 @@ def test_a_machine_that_does_not_start(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         ["E *GuestError: *exited with status 1*", "E *no such machine", "*command line*", "*/qemu-system-fake -S *"]
     )
+
+
+def test_a_machine_that_ends_is_a_sentence(pytester: pytest.Pytester) -> None:
+    """Which names the exit status, not the connection that was lost with it."""
+    program = fake_program(
+        pytester.path,
+        "import threading\n"
+        "threading.Thread(target=lambda: (console.recv(1), os._exit(9)), daemon=True).start()\n"
+        "greet()\nserve()",
+    )
+    pytester.makepyfile(f"""
+        from qemu_viso.qemu.machine import MachineSpec
+        from qemu_viso.qemu.platforms import Platform
+
+        def test_fails(viso_machine):
+            platform = Platform("fake", {program!r}, "none", None, 16, "pci", "ttyS0")
+            machine = viso_machine(MachineSpec(platform, "none", agent=False))
+            machine.type("x")
+            machine.wait_for_console("never")
+    """)
+    result = run(pytester)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *GuestError: qemu-system-fake exited with status 9"])
 
 
 def test_machines_end_with_their_test(pytester: pytest.Pytester, spec: None) -> None:
