@@ -107,3 +107,27 @@ def test_a_guest_whose_qemu_is_missing_is_skipped(tmp_path: Path) -> None:
     first, second = done.stdout.splitlines()
     assert "linux-arm64  scsi-cd  rock  skipped: the program 'qemu-system-aarch64' is not installed (" in first
     assert "linux-cloud  scsi-cd  rock  11 of 11 entries as expected" in second
+
+
+@pytest.mark.full
+def test_a_file_that_is_too_large_to_be_read_as_a_whole(tmp_path: Path) -> None:
+    """Nine gigabytes of nothing, but for some bytes at the borders of extents and at the end."""
+    with (tmp_path / "large").open("wb") as file:
+        for offset in (0, 0xFFFFF800 - 3, 2 * 0xFFFFF800 - 3, (9 << 30) + 1234):
+            file.seek(offset)
+            file.write(b"border")
+    recipe = write_recipe(tmp_path, "--udf -R --volume-id=LARGE", "/large=large")
+    done = verify(tmp_path, recipe, "--buses", "virtio-blk", "--namespaces", "rock,udf")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("2 of 2 entries as expected, 1 of them in samples") == 2
+
+
+@pytest.mark.full
+def test_a_file_of_more_than_a_gibibyte_is_read_as_a_whole(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.seek(1 << 30)
+        file.write(b"the end")
+    recipe = write_recipe(tmp_path, "--udf -R --volume-id=LARGE", "/large=large")
+    done = verify(tmp_path, recipe, "--buses", "virtio-blk", "--namespaces", "rock")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 entries as expected (" in done.stdout
