@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 
 
 def machine(*commands: list[str]) -> None:
-    """A line about what was measured on; of each command's answer, the last word of the first line."""
+    """A line about what was measured on; of each command's answer, the first number with a point."""
     versions = [f"Linux {platform.release()}", f"Python {platform.python_version()}"]
     for command in commands:
         told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        versions.append(f"{command[0]} {told.splitlines()[0].split()[-1]}")
+        found = re.search(r"\d+\.[\d.]*\d", told)
+        versions.append(f"{command[0]} {found[0] if found else 'of some version'}")
     print(f"{len(os.sched_getaffinity(0))} processors, {', '.join(versions)}\n", flush=True)
 
 

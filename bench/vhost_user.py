@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.table import header, machine, row, verdict
 from qemu_viso.guest.build import build_guest
 from qemu_viso.guest.definition import load_definition
 from qemu_viso.image import Generated, Image, RegionMap
@@ -197,10 +198,14 @@ async def _measure(machine: Machine, options: str, deadline: Deadline) -> float:
     return float(words[2]) - float(words[1])
 
 
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 async def _run(works: list[Work], rounds: int, folder: Path) -> list[dict[str, float]]:
     """The medians of works over the same image, in seconds, by way."""
     deadline = Deadline.after(SECONDS)
-    kernel = scripted(build_guest(load_definition("linux-cloud"), progress=print), folder, SCRIPT)
+    kernel = scripted(build_guest(load_definition("linux-cloud"), progress=_tell), folder, SCRIPT)
     kind = works[0].image
     results: list[dict[str, list[float]]] = [{} for _ in works]
     async with AsyncExitStack() as stack:
@@ -234,6 +239,8 @@ def main() -> int:
         _serve(arguments.serve, arguments.kind, arguments.folder)
         return 0
     arguments.folder.mkdir(exist_ok=True)
+    machine([PLATFORMS["amd64"].program, "--version"])
+    header("Work", "Bar", FILE, *ALL, *(f"× {way}" for way in ALL), "")
     missed = 0
     table = []
     for kind in IMAGES:
@@ -242,11 +249,12 @@ def main() -> int:
             continue
         for work, medians in zip(works, asyncio.run(_run(works, arguments.rounds, arguments.folder)), strict=True):
             ratios = {way: medians[FILE] / medians[way] for way in work.ways}
-            missed += any(ratios[way] < BAR for way in work.barred)
-            figures = "  ".join(f"{way} {seconds:6.2f} s" for way, seconds in medians.items())
-            speed = "  ".join(f"{way} x {ratio:.2f}" for way, ratio in ratios.items())
-            bar = f"  (>= {BAR} x file: {', '.join(work.barred)})" if work.barred else ""
-            print(f"{work.title:42} {figures}   {speed}{bar}", flush=True)
+            passed = all(ratios[way] >= BAR for way in work.barred)
+            missed += not passed
+            bar = f"each ≥ {BAR}" if work.barred == ALL else f"{', '.join(work.barred)} ≥ {BAR}" if work.barred else ""
+            figures = [f"{medians[way]:.2f} s" for way in (FILE, *ALL)]
+            speed = [f"{ratios[way]:.2f}" for way in ALL]
+            row(work.title, bar, *figures, *speed, verdict(passed=passed) if work.barred else "")
             table.append({"work": work.title, "seconds": medians, "ratios": ratios, "bar": BAR, "for": work.barred})
     if arguments.json:
         arguments.json.write_text(json.dumps(table, indent=2))

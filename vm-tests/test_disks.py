@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ISOLINUX = Path("/usr/lib/ISOLINUX")
 LDLINUX = "/usr/lib/syslinux/modules/bios/ldlinux.c32"
-ARGUMENTS = "console=ttyS0 quiet panic=-1 scsi_mod.scan=sync"
+ARGUMENTS = "console=ttyS0 quiet panic=-1 scsi_mod.scan=sync no_timer_check"
 NAMES = (
     *("empty", "größe.txt", "größe-尺寸-μέγεθος.txt", "ж" * 127, "..two"),
     *(f"many/{index:03}" for index in range(200)),

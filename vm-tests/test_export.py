@@ -27,7 +27,7 @@ WAYS = pytest.mark.parametrize("way", [(), ("--direct",)], ids=["daemon", "direc
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> str:
-    write_files(tmp_path, {"one": b"the first\n", "two": os.urandom(32 << 20)})
+    write_files(tmp_path, {"one": b"the first\n", "two": os.urandom(12 << 20)})
     return write_recipe(tmp_path, "--rock-ridge /one=one /two=two")
 
 

@@ -33,7 +33,8 @@ def medium(viso_session: Session, tmp_path_factory: pytest.TempPathFactory) -> P
     shutil.copy(build.kernel, root / "files" / "boot" / "vmlinuz")
     shutil.copy(build.initrd, root / "files" / "boot" / "initrd")
     (root / "files" / "boot" / "grub" / "grub.cfg").write_text(
-        "linux /boot/vmlinuz console=ttyS0 quiet panic=-1 scsi_mod.scan=sync\ninitrd /boot/initrd\nboot\n"
+        "linux /boot/vmlinuz console=ttyS0 quiet panic=-1 scsi_mod.scan=sync no_timer_check\n"
+        "initrd /boot/initrd\nboot\n"
     )
     image = root / "image.iso"
     argv = ["grub-mkrescue", f"--install-modules={MODULES}", "--fonts=", "--locales=", "--themes="]

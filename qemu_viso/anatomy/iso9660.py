@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qemu_viso.anatomy import susp
 from qemu_viso.anatomy.model import Part, piece, placed
-from qemu_viso.ondisk import ecma119, ecma167_fields, eltorito
+from qemu_viso.ondisk import ecma119, ecma119_fields, ecma167_fields, eltorito
 from qemu_viso.ondisk.ecma119 import DIRECTORY_RECORD, SECTOR, STANDARD_IDENTIFIER
 from qemu_viso.ondisk.fields import Field, Kind, Structure
 
@@ -21,10 +21,10 @@ _SELF = {b"\0": "the directory itself", b"\1": "its parent"}
 _DESCRIPTORS = {
     1: ecma119.PRIMARY_DESCRIPTOR,
     2: ecma119.SUPPLEMENTARY_DESCRIPTOR,
-    3: ecma119.PARTITION_DESCRIPTOR,
+    3: ecma119_fields.PARTITION_DESCRIPTOR,
     255: ecma119.TERMINATOR,
 }
-_PATH_TABLES = {order: ecma119.path_table_fields(big_endian=order) for order in (False, True)}
+_PATH_TABLES = {order: ecma119_fields.path_table_fields(big_endian=order) for order in (False, True)}
 PADDING = Field("unused bytes to the end of the sector", 0, Kind.UNUSED, "6.8.1.1")
 
 
@@ -71,10 +71,10 @@ def descriptor_structure(data: bytes) -> Structure:
         return ecma167_fields.RECOGNITION
     kind = data[0]
     if kind == 0:
-        return eltorito.BOOT_RECORD if data[7:39].rstrip(b"\0 ") == EL_TORITO else ecma119.BOOT_RECORD
+        return eltorito.BOOT_RECORD if data[7:39].rstrip(b"\0 ") == EL_TORITO else ecma119_fields.BOOT_RECORD
     if kind == 2 and data[88:91] in (b"%/@", b"%/C", b"%/E"):
-        return ecma119.JOLIET_DESCRIPTOR
-    return _DESCRIPTORS.get(kind, ecma119.OTHER_DESCRIPTOR)
+        return ecma119_fields.JOLIET_DESCRIPTOR
+    return _DESCRIPTORS.get(kind, ecma119_fields.OTHER_DESCRIPTOR)
 
 
 def descriptor(source: Source, claim: Claim, low: int, high: int) -> Iterator[Part]:  # noqa: ARG001

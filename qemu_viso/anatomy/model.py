@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from qemu_viso.ondisk.fields import Field, Kind
@@ -141,6 +142,7 @@ class Source:
         self.image = image
         self.size = image.size
         self._windows: dict[int, tuple[int, bytes]] = {}
+        self._lock = Lock()
 
     def read(self, offset: int, size: int) -> bytes:
         """Bytes at `offset`, less where the image ends."""
@@ -165,9 +167,10 @@ class Source:
             stop = regions.starts[index + 1] if index + 1 < len(regions) else regions.size
             start = max(regions.starts[index], number * WINDOW)
             found = start, self.image.read(start, min(stop, (number + 1) * WINDOW, self.size) - start)
-            if len(self._windows) >= WINDOWS:
-                del self._windows[next(iter(self._windows))]
-            self._windows[number] = found
+            with self._lock:
+                if len(self._windows) >= WINDOWS:
+                    del self._windows[next(iter(self._windows))]
+                self._windows[number] = found
         return found
 
 

@@ -18,7 +18,7 @@ from qemu_viso.anatomy.iso9660 import (
 from qemu_viso.anatomy.model import Claim, Layer
 from qemu_viso.anatomy.survey_boot import boot_claims, system_area_claims
 from qemu_viso.anatomy.survey_udf import UdfSurvey
-from qemu_viso.ondisk import ecma119
+from qemu_viso.ondisk import ecma119, ecma119_fields
 from qemu_viso.ondisk.ecma119 import FLAG_DIRECTORY, FLAG_MULTI_EXTENT, SECTOR, SYSTEM_AREA_SECTORS
 from qemu_viso.ondisk.fields import Kind
 
@@ -119,7 +119,7 @@ def _volume(source: Source, found: Found, seen: _Seen) -> Iterator[Claim]:
     block = int.from_bytes(data[128:130], "little")
     if block not in (512, 1024, 2048):
         return
-    joliet = found.structure is ecma119.JOLIET_DESCRIPTOR
+    joliet = found.structure is ecma119_fields.JOLIET_DESCRIPTOR
     extent, size = (int.from_bytes(data[at : at + 4], "little") for at in (158, 166))
     root = (extent + data[157]) * block
     volume = Volume("Joliet" if joliet else "ISO 9660", block, Kind.WIDE if joliet else Kind.TEXT)

@@ -178,8 +178,13 @@ class UdfSurvey:
         yield self._claim(at, "")
         if self._tag(at + self._block) == TERMINATOR:
             yield self._claim(at + self._block, "the file set sequence")
-        _, block, partition = _LONG_AD.unpack_from(self._source.read(at, 512), 400)
+        data = self._source.read(at, 512).ljust(512, b"\0")
+        _, block, partition = _LONG_AD.unpack_from(data, 400)
         yield from self._tree(block, partition)
+        size, block, partition = _LONG_AD.unpack_from(data, 464)
+        streams = self._entry(block, partition) if size else None
+        if streams is not None:
+            yield self._claim(streams.at, "the system stream directory")
 
     # --- files ---------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qemu_viso.anatomy.model import Part, piece, placed
 from qemu_viso.ondisk.fields import Field, Kind
-from qemu_viso.ondisk.susp import ENTRIES, OTHER_ENTRY, SL_COMPONENT, TF_LONG, TF_TIMES
+from qemu_viso.ondisk.susp_fields import ENTRIES, OTHER_ENTRY, SL_COMPONENT, TF_LONG, TF_TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,7 @@ while read -r word; do
     daemon=$word
 done
 if ! timeout 3 cat <&1 >/dev/null && [ -n "$daemon" ]; then
-    kill -KILL -- "-$daemon"
+    kill -s KILL -- "-$daemon"
     cat <&1 >/dev/null
 fi
 mount=$1; shift

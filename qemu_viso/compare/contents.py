@@ -60,7 +60,7 @@ class Contents:
         """The windows of a stretch that are not equal; `left` and `right` are where byte 0 lies."""
         while low < high:
             stop = min(low + WINDOW, high)
-            skip = self._zeros(left + low, right + low, stop - low) if stop - low >= HOLE else 0
+            skip = self._zeros(left + low, right + low, high - low) if high - low >= HOLE else 0
             if not skip and not self._equal(left + low, right + low, stop - low):
                 yield low, stop
             low = low + skip if skip else stop
@@ -131,7 +131,8 @@ def _hole(image: Image, offset: int, size: int) -> int:
     origin = next(explain(image, offset, size))
     if origin.offset is None:
         return origin.size
-    if origin.file is None or origin.size < size:
+    size = min(size, origin.size)
+    if origin.file is None or size < HOLE:
         return 0
     (piece,) = image.pieces(offset, size)
     if not isinstance(piece, FilePiece):
@@ -139,7 +140,9 @@ def _hole(image: Image, offset: int, size: int) -> int:
     try:
         data = os.lseek(piece.handle.descriptor, piece.offset, os.SEEK_DATA)
     except OSError as error:
-        return size if error.errno == errno.ENXIO else 0  # nothing but a hole behind, or it is not known
+        if error.errno != errno.ENXIO:
+            return 0  # the file system does not know
+        data = piece.offset + size  # nothing but a hole behind
     piece.handle.verify()
     return max(0, min(data - piece.offset, size))
 

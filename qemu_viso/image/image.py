@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from qemu_viso.errors import InputOutputError, InternalError, QemuVisoError, StaleSourceError
-from qemu_viso.image.memory import MemorySpans
+from qemu_viso.image.memory import MemorySpans, Span
 from qemu_viso.image.regions import FileSlice, Generated, Joined, Literal, Patched, RegionMap
 from qemu_viso.sources.handles import Handle, HandleCache
 from qemu_viso.sources.host import HostFile
@@ -34,21 +34,6 @@ class FilePiece(NamedTuple):
     handle: Handle
     offset: int
     length: int
-
-
-class Span(NamedTuple):
-    """A stretch of the image, `start` to `stop`, that comes from one place.
-
-    Either from `descriptor`, at `delta` less than in the image, to be verified as a `FilePiece` is; or from `data`,
-    which is as long as the stretch.
-    """
-
-    start: int
-    stop: int
-    delta: int
-    descriptor: int
-    handle: Handle | None
-    data: memoryview | None
 
 
 Piece = memoryview | FilePiece
@@ -165,6 +150,9 @@ class Image:
         """
         starts = self.regions.starts
         index = bisect_right(starts, offset) - 1
+        known = self._memory.known(index)
+        if known is not None:
+            return known.span if offset < known.span.stop else None
         start = starts[index]
         content = self.regions.contents[index]
         if isinstance(content, HostFile):
@@ -179,7 +167,7 @@ class Image:
             memory = self._memory.find(index)
             if memory is None:
                 return None
-            span = Span(memory.start, memory.stop, 0, -1, None, memory.data)
+            span = memory.span
         return span if offset < span.stop else None
 
     def _part_span(self, content: Joined, start: int, offset: int) -> Span | None:

@@ -14,19 +14,34 @@ from qemu_viso.image.regions import Generated, Literal
 
 if TYPE_CHECKING:
     from qemu_viso.image.regions import Content, RegionMap
+    from qemu_viso.sources.handles import Handle
 
 CACHE_BYTES = 32 << 20
 BLOCK_SHIFT = 16
 
 
-class MemorySpan(NamedTuple):
-    """Bytes `start` to `stop` of the image: the regions from number `first` to the one before `last`."""
+class Span(NamedTuple):
+    """A stretch of the image, `start` to `stop`, that comes from one place.
+
+    Either from `descriptor`, at `delta` less than in the image, to be verified as a `FilePiece` is; or from `data`,
+    which is as long as the stretch.
+    """
 
     start: int
     stop: int
+    delta: int
+    descriptor: int
+    handle: Handle | None
+    data: memoryview | None
+
+
+class MemorySpan(NamedTuple):
+    """A stretch in memory: the regions from number `first` to the one before `last`."""
+
     first: int
     last: int
     data: memoryview
+    span: Span
 
 
 class MemorySpans:
@@ -39,6 +54,10 @@ class MemorySpans:
         self._edits: dict[Generated, bytes] = {}
         self._lock = Lock()
 
+    def known(self, index: int) -> MemorySpan | None:
+        """The span that holds a region, if it is at hand."""
+        return self._spans.get(index)
+
     def find(self, index: int) -> MemorySpan | None:
         """The span that holds a region; None for a long region without content. The region is not one of a file."""
         found = self._spans.get(index)
@@ -49,7 +68,7 @@ class MemorySpans:
             elif isinstance(content, Generated | Literal):
                 start = self._regions.starts[index]
                 data = memoryview(bytes_of(content))
-                found = MemorySpan(start, start + content.size, index, index + 1, data)
+                found = MemorySpan(index, index + 1, data, Span(start, start + content.size, 0, -1, None, data))
             else:
                 return None
             self._keep(found)
@@ -60,7 +79,7 @@ class MemorySpans:
         span = self.find(index)
         if span is None:
             raise InternalError(f"region {index} has no content")
-        return span.data[low - span.start : high - span.start]
+        return span.data[low - span.span.start : high - span.span.start]
 
     def produce(self, content: Generated) -> bytes:
         """The bytes of an edit, which lies in a region of a file and not in one of its own."""
@@ -93,7 +112,8 @@ class MemorySpans:
             data = bytes_of(contents[number])
             parts += (data, bytes(self._end(number) - starts[number] - len(data)))
         # Two threads may do this at once: they get the same bytes.
-        return MemorySpan(starts[first], self._end(last - 1), first, last, memoryview(b"".join(parts)))
+        view = memoryview(b"".join(parts))
+        return MemorySpan(first, last, view, Span(starts[first], self._end(last - 1), 0, -1, None, view))
 
     def _keep(self, span: MemorySpan) -> None:
         with self._lock:

@@ -81,7 +81,7 @@ def _refuse_special(path: str) -> None:
 
 
 def _write(image: Image, target: int, path: str, progress: Callable[[int], None] | None) -> None:
-    writer = _Writer(image, target, progress)
+    writer = _Writer(target, progress)
     try:
         for start, content in zip(image.regions.starts, image.regions.contents, strict=True):
             if type(content) is HostFile:
@@ -112,8 +112,7 @@ def _write(image: Image, target: int, path: str, progress: Callable[[int], None]
 class _Writer:
     """The target, written in order and with few calls: small things are gathered, large ones copied by the kernel."""
 
-    def __init__(self, image: Image, target: int, progress: Callable[[int], None] | None) -> None:
-        self._image = image
+    def __init__(self, target: int, progress: Callable[[int], None] | None) -> None:
         self._target = target
         self._progress = progress
         self._gathered: list[bytes | memoryview] = []

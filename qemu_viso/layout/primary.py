@@ -9,6 +9,7 @@ from qemu_viso.layout.hierarchy import DirectoryExtent, packed_size, record_coun
 from qemu_viso.layout.identifiers import VERSION, iso_directories, iso_files
 from qemu_viso.layout.rock_ridge import (
     PLAIN_SIZE,
+    RECORD_LIMIT,
     ContinuationArea,
     attribute_entries,
     encoded_name,
@@ -18,7 +19,7 @@ from qemu_viso.layout.rock_ridge import (
 )
 from qemu_viso.ondisk import susp
 from qemu_viso.ondisk.ecma119 import SECTOR, record_length
-from qemu_viso.tree.nodes import Directory, File, Namespace
+from qemu_viso.tree.nodes import Directory, File, Link, Namespace
 
 if TYPE_CHECKING:
     from qemu_viso.layout.hierarchy import Entry
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from qemu_viso.tree.tree import Settings
 
 OWN_RECORD = record_length(1)
+PLAIN_AND_NM = PLAIN_SIZE + susp.NM_HEAD
 
 
 class Primary:
@@ -79,10 +81,9 @@ class Primary:
         for identifier, name, node in entries:
             length = record_length(len(identifier))
             if self.rock_ridge:
-                name = renamed.get(name, name)
-                use = PLAIN_SIZE + susp.NM_HEAD + (len(name) if name.isascii() else len(encoded_name(name)))
-                fits = length + use <= 254 if type(node) is File or type(node) is Directory else False
-                if not fits:
+                name = renamed.get(name, name) if renamed else name
+                use = PLAIN_AND_NM + (len(name) if name.isascii() else len(encoded_name(name)))
+                if length + use > RECORD_LIMIT or type(node) is Link:
                     use = len(area.fit([bytes(PLAIN_SIZE), *name_entries(node, name)], room(len(identifier))))
                 length += use + (use & 1)
             lengths.append(length)

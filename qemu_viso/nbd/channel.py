@@ -17,6 +17,8 @@ Buffer = bytes | bytearray | memoryview
 _MSG_MORE = int(socket.MSG_MORE)  # a plain number: an IntFlag would be converted at every call
 IOV_MAX = 1024
 """Linux's limit of buffers in one sendmsg."""
+SEND_BUFFER = 1 << 20
+"""Bytes on their way that a Unix socket takes before we wait for the client; the kernel may allow less."""
 COPY_BYTES = 1 << 18
 """Read at once where a file is copied through us."""
 
@@ -63,7 +65,10 @@ class PlainChannel:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(True)
-        if sock.family != socket.AF_UNIX:
+        if sock.family == socket.AF_UNIX:
+            # TCP finds its size by itself; here the default does not hold one reply to a usual long request.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        else:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = sock

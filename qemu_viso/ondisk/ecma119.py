@@ -149,7 +149,7 @@ DESCRIPTOR_TYPES = {
 }
 
 
-def _head(clause: str) -> tuple[Field, Field, Field]:
+def descriptor_head(clause: str) -> tuple[Field, Field, Field]:
     """What all volume descriptors begin with (8.1)."""
     return (
         Field("volume descriptor type", 1, Kind.LITTLE, f"{clause}.1", DESCRIPTOR_TYPES),
@@ -167,7 +167,7 @@ def _volume_descriptor(name: str, clause: str, flags: Field, text: Kind, escape:
     return Structure(
         name,
         f"ECMA-119 {clause}",
-        *_head(clause),
+        *descriptor_head(clause),
         flags,
         Field("system identifier", 32, text, f"{clause}.{4 if first < 19 else 5}"),
         Field("volume identifier", 32, text, f"{clause}.{5 if first < 19 else 6}"),
@@ -218,54 +218,19 @@ PRIMARY_DESCRIPTOR = _volume_descriptor(
 )
 
 
-def _supplementary(name: str, text: Kind) -> Structure:
+def supplementary(name: str, text: Kind) -> Structure:
+    """A supplementary volume descriptor (8.5) whose texts are encoded like this."""
     flags = Field("volume flags", 1, Kind.LITTLE, "8.5.3", VOLUME_FLAGS)
     return _volume_descriptor(name, "8.5", flags, text, Field("escape sequences", 32, Kind.TEXT, "8.5.6"), 13)
 
 
-SUPPLEMENTARY_DESCRIPTOR = _supplementary("supplementary volume descriptor", Kind.TEXT)
-JOLIET_DESCRIPTOR = _supplementary("Joliet volume descriptor", Kind.WIDE)
-BOOT_RECORD = Structure(
-    "boot record",
-    "ECMA-119 8.2",
-    *_head("8.2"),
-    Field("boot system identifier", 32, Kind.TEXT, "8.2.4"),
-    Field("boot identifier", 32, Kind.TEXT, "8.2.5"),
-    Field("boot system use", 1977, Kind.BYTES, "8.2.6"),
-)
+SUPPLEMENTARY_DESCRIPTOR = supplementary("supplementary volume descriptor", Kind.TEXT)
 TERMINATOR = Structure(
     "volume descriptor set terminator",
     "ECMA-119 8.3",
-    *_head("8.3"),
+    *descriptor_head("8.3"),
     Field("reserved for future standardization", 2041, Kind.UNUSED, "8.3.4"),
 )
-PARTITION_DESCRIPTOR = Structure(
-    "volume partition descriptor",
-    "ECMA-119 8.6",
-    *_head("8.6"),
-    Field("unused field", 1, Kind.UNUSED, "8.6.4"),
-    Field("system identifier", 32, Kind.TEXT, "8.6.5"),
-    Field("volume partition identifier", 32, Kind.TEXT, "8.6.6"),
-    Field("volume partition location", 8, Kind.BOTH, "8.6.7"),
-    Field("volume partition size", 8, Kind.BOTH, "8.6.8"),
-    Field("system use", 1960, Kind.BYTES, "8.6.9"),
-)
-OTHER_DESCRIPTOR = Structure(
-    "volume descriptor", "ECMA-119 8.1", *_head("8.1"), Field("data", 2041, Kind.BYTES, "8.1.4")
-)
-
-
-def path_table_fields(*, big_endian: bool) -> Structure:
-    """A path table record up to its identifier (9.4)."""
-    order = Kind.BIG if big_endian else Kind.LITTLE
-    return Structure(
-        "path table record",
-        "ECMA-119 9.4",
-        Field("length of directory identifier", 1, clause="9.4.1"),
-        Field("extended attribute record length", 1, clause="9.4.2"),
-        Field("location of extent", 4, order, "9.4.3"),
-        Field("parent directory number", 2, order, "9.4.4"),
-    )
 
 
 class VolumeDescriptor(Frozen):

@@ -40,7 +40,6 @@ FILE_TYPES = {
     252: "metadata bitmap file",
 }
 ICB_FLAGS = {
-    1: "long allocation descriptors",
     3: "data in the place of allocation descriptors",
     0x40: "set-user-id",
     0x80: "set-group-id",

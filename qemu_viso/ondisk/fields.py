@@ -7,9 +7,7 @@ follow one another, so that they fill the structure by construction.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
-
-from qemu_viso.frozen import Frozen
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,10 +38,7 @@ class Kind(Enum):
     UNUSED = "unused"
 
 
-NUMBERS = frozenset((Kind.LITTLE, Kind.BIG, Kind.BOTH))
-
-
-class Field(Frozen):
+class Field(NamedTuple):
     """A field of a structure.
 
     Attributes:

@@ -52,7 +52,8 @@ class AttributeRules:
 
     def of(self, status: os.stat_result) -> Attributes:
         """The attributes of an object made from a host file, directory or link with this status."""
-        return self.from_source(status.st_mode, status.st_uid, status.st_gid)
+        key = (status.st_mode, status.st_uid, status.st_gid)
+        return self._known.get(key) or self.from_source(*key)
 
     def from_source(self, mode: int, uid: int, gid: int) -> Attributes:
         """The attributes of an object made from a source; `mode` with type bits."""

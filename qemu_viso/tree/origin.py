@@ -52,7 +52,8 @@ class Clock:
 
     def clamped(self, mtime_ns: int) -> int:
         """A source's time as the image has it."""
-        mtime_ns = min(max(mtime_ns, EARLIEST_NS), self._limit_ns)
+        if not EARLIEST_NS <= mtime_ns <= self._limit_ns:
+            mtime_ns = min(max(mtime_ns, EARLIEST_NS), self._limit_ns)
         if mtime_ns > self.newest_ns:
             self.newest_ns = mtime_ns
         return mtime_ns
@@ -76,6 +77,11 @@ class WalkOptions:
         """Leave out what matches a shell pattern, by its name or by its whole path."""
         self._patterns.append(fnmatch.translate(pattern))
         self._excluded = re.compile("|".join(self._patterns))
+
+    @property
+    def excluding(self) -> bool:
+        """Is anything to be left out?"""
+        return self._excluded is not None
 
     def excludes(self, path: str, name: str) -> bool:
         """Is this entry to be left out?"""
@@ -180,9 +186,10 @@ class HostOrigin:
             self._walked.append(folder)
             nodes = directory.listings[0].nodes
             below = []
+            excluding = self._options.excluding
             for name, found in scan(folder):
                 kind = found.st_mode & 0o170000
-                if self._options.excludes(f"{folder}/{name}", name):
+                if excluding and self._options.excludes(f"{folder}/{name}", name):
                     continue
                 if kind == stat.S_IFLNK and self._options.follow_links:
                     found = self._follow(f"{folder}/{name}")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 120.0
 DATA_RATE = 20_000_000
 """Bytes a second that even a slow guest reads: what a recipe's time is stretched by."""
-ENTRY_RATE = 500
+ENTRY_RATE = 100
 """Names a second, likewise."""
 NARROWED = 4
 """Files of wrong content in which the first wrong byte is looked for."""

@@ -100,7 +100,7 @@ def _xorriso(folder: Path) -> str:
     return str(samples.xorriso(folder / "disc.iso", tree, *options))
 
 
-def _mkudffs(folder: Path) -> str:
+def _mkudffs(folder: Path, revision: str = "1.02") -> str:
     path = f"{os.environ['PATH']}:/usr/sbin"
     program = shutil.which("mkudffs", path=path)
     if program is None:
@@ -108,8 +108,8 @@ def _mkudffs(folder: Path) -> str:
     image = folder / "disc.iso"
     with open(image, "wb") as file:
         file.truncate(4 << 20)
-    command = [program, "--utf8", "--blocksize=2048", "--media-type=hd", "--udfrev=1.02", "--label=ONLY", str(image)]
-    subprocess.run(command, check=True, capture_output=True)
+    command = [program, "--utf8", "--blocksize=2048", "--media-type=hd", f"--udfrev={revision}", "--label=ONLY"]
+    subprocess.run([*command, str(image)], check=True, capture_output=True)
     return str(image)
 
 
@@ -121,6 +121,7 @@ MAKERS: dict[str, Callable[[Path], str]] = {
     "relocated": _relocated,
     "xorriso": _xorriso,
     "mkudffs": _mkudffs,
+    "mkudffs 2.01": lambda folder: _mkudffs(folder, "2.01"),
 }
 """Each makes an image in a folder; the recipe, or the file."""
 

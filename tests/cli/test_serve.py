@@ -208,15 +208,16 @@ def connected(uri: str) -> Iterator[Callable[[], str]]:
             client.kill()
 
 
+@pytest.mark.parametrize("workers", ["0", "2"])
 def test_hangup_opens_the_recipes_again(
-    recipes: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipes: tuple[str, str], tmp_path: Path, workers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Old connections keep their image, new ones get the new one; a recipe that is wrong now changes nothing."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(30)
         manager.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        with serving(recipes[0]) as (server, (uri,)):
+        with serving(recipes[0], "--workers", workers) as (server, (uri,)):
             manager.recv(100)
 
             def reload() -> None:
@@ -320,5 +321,10 @@ def test_limits(recipes: tuple[str, str], tmp_path: Path) -> None:
                 client.connect(uri.partition("socket=")[2])
                 while client.recv(100):
                     pass
-    for wrong in (("--max-connections", "0"), ("--idle-limit", "-1"), ("--handshake-limit", "nan")):
+    for wrong in (
+        ("--max-connections", "0"),
+        ("--workers", "-1"),
+        ("--idle-limit", "-1"),
+        ("--handshake-limit", "nan"),
+    ):
         assert qemu_viso("serve", recipes[0], *wrong, "--run", "true").returncode == 2

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE = 24_000_000
+
+pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is missing (qemu-utils)")
 
 
 @pytest.fixture

@@ -19,11 +19,14 @@ from qemu_viso.image import Image, Literal, RegionMap
 from qemu_viso.image.render import render
 from qemu_viso.opening import open_image
 from qemu_viso.sources.host import HostFile
+from qemu_viso.tree.existing.listing import file_systems, walk
+from qemu_viso.tree.existing.medium import ImageMedium
 from tests.anatomy.images import MAKERS
 from tests.judges import samples
 from tests.judges.compare import view_of
 from tests.judges.reader.image import inspect
 from tests.recipes import write_files, write_recipe
+from tests.tree.makers import handmade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -335,6 +338,63 @@ def test_mistakes(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     broken = bytearray(bytes_of(open_image(path)))
     broken[16 * 2048 + 128] ^= 0xFF
     (folder / "broken.iso").write_bytes(broken)
+    circle = handmade(folder / "circle.iso", {20: [(b"D", 20, 2048, 2)]})
+    assert "holds itself" in run(capfd, path, str(circle))[2]
     status, _, err = run(capfd, path, str(folder / "broken.iso"))
     assert status == 65
     assert "cannot be read" in err
+
+
+# --- much, and hidden ------------------------------------------------------------------------------------------------
+
+
+def test_a_boot_image_that_is_no_file(folder: Path) -> None:
+    image = recipe(folder, "--rock-ridge /=in", "-b /boot.bin -no-emul-boot", "/boot.bin=:remove:")
+    content = bytearray(bytes_of(image))
+    at = content.index(b"b" * 3000) + 1234
+    content[at] ^= 1
+    (difference,) = compare(image, in_memory(bytes(content))).differences
+    assert difference.part == "bytes"
+    assert difference.subject == "file boot image 1, which is no file"
+    assert (difference.left, difference.right) == ("byte 1234 is 0x62", "byte 1234 is 0x63")
+    assert difference.offset == at
+
+
+def test_a_file_that_no_namespace_shows(folder: Path) -> None:
+    """An associated file (ECMA-119 6.5.4) has a record, but no reader lists it."""
+    content = bytearray(bytes_of(recipe(folder, "--no-rock-ridge --no-joliet /=in")))
+    records = [each for each in explain(in_memory(bytes(content)), 0, len(content)) if each.field == "file flags"]
+    (flags,) = (each for each in records if each.subject.startswith("/HELLO.TXT"))
+    content[flags.start] = 0x04
+    left = in_memory(bytes(content))
+    assert ("/HELLO.TXT" in {path for path, _ in walk(file_systems(ImageMedium(left, "left"))["plain"])}) is False
+    at = content.index(b"hello\n")
+    content[at] ^= 1
+    (difference,) = compare(left, in_memory(bytes(content))).differences
+    assert (difference.part, difference.subject, difference.offset) == ("bytes", "file /HELLO.TXT;1", at)
+
+
+@pytest.mark.parametrize("limit", [None, "qemu_viso.compare.raw.MOST_SECTORS", "qemu_viso.compare.diff.MOST_WINDOWS"])
+def test_what_is_shifted_is_found_however_much_differs(
+    folder: Path, limit: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearly everything lies elsewhere, and places are no longer compared behind a limit: files are all the same."""
+    for number in range(600):
+        (folder / "in" / f"file with a rather long name, number {number:05}").write_bytes(b"%d" % number)
+    write_files(folder, {f"more/{'n' * 200}{number}": b"" for number in range(60)})
+    settle(folder / "in")
+    settle(folder / "more")
+    left = recipe(folder, "--rock-ridge /=in")
+    last = "'/file with a rather long name, number 00599'"
+    right = in_memory(bytes_of(recipe(folder, f"--rock-ridge /=in /=more {last}=:must-remove: {last}=in/hello.txt")))
+    if limit:
+        monkeypatch.setattr("qemu_viso.compare.contents.WINDOW", 1 << 14)
+        monkeypatch.setattr("qemu_viso.compare.diff.WINDOW", 1 << 14)
+        monkeypatch.setattr(limit, 3)
+    found = compare(left, right)
+    told_ = {(each.subject, each.field) for each in found.differences if "rock" in each.namespaces}
+    assert (last.strip("'"), "size") in told_
+    assert len([field for _, field in told_ if field == "name"]) == 60
+    assert len(told_) == 61
+    assert len([each for each in found.differences if each.part == "bytes"]) < 60
+    assert (found.looked_at < left.size) == (limit is not None)

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import shutil
 import subprocess
@@ -12,9 +13,11 @@ from qemu_viso.guest import build as builder
 from qemu_viso.guest.build import build_guest, build_key, find_build, write_initrd
 from qemu_viso.guest.cpio import CpioWriter
 from qemu_viso.guest.definition import GuestDefinition, load_definition
-from qemu_viso.guest.packages import Apt, Package, unpack
+from qemu_viso.guest.packages import Apt, Package, debian_mirror, unpack
+from qemu_viso.guest.run import spec_for
 from qemu_viso.qemu.cache import cache_folder
-from tests.guest.test_definition import GOOD
+from qemu_viso.qemu.devices import BUSES, FileMedium
+from tests.guest.test_definition import GOOD, GRUB
 from tests.guest.test_modules import elf
 
 
@@ -208,6 +211,49 @@ def test_a_package_that_nobody_has(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Apt("amd64", tmp_path / "state", lines.append).show("linux")
     assert lines[0] == "fetching package lists for amd64"
     assert f'Dir::State "{tmp_path}/state"' in (tmp_path / "state" / "apt.conf").read_text()
+
+
+def test_packages_of_another_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come from the host's mirror, through a state of our own, although the host has lists."""
+    fake_apt(tmp_path, monkeypatch, SHOW)
+    mirror = "[ $1 != indextargets ] || echo http://mirror/debian; exit 0"
+    (tmp_path / "apt-get").write_text(f"#!/bin/sh\n{mirror}\n")
+    Apt("amd64", tmp_path / "state", list[str]().append, suite="trixie").show("linux")
+    (source,) = (tmp_path / "state" / "sources.list").read_text().splitlines()
+    assert source.startswith("deb [signed-by=")
+    assert source.endswith("] http://mirror/debian trixie main")
+    configuration = (tmp_path / "state" / "apt.conf").read_text()
+    assert f'Dir::Etc::sourcelist "{tmp_path}/state/sources.list";' in configuration
+    (tmp_path / "apt-get").write_text("#!/bin/sh\nexit 100\n")
+    assert debian_mirror() == "http://deb.debian.org/debian"
+
+
+def test_a_build_without_its_root_file_system(
+    definition: GuestDefinition, tmp_path: Path, fetched: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(suite: str, architecture: str, names: object, mirror: str, work: Path, target: Path) -> None:
+        target.write_text(f"{suite} {architecture} {names}")
+
+    monkeypatch.setattr(builder, "write_root", write)
+    definition = dataclasses.replace(definition, suite="bookworm", root=("systemd-sysv",))
+    root = build_guest(definition, tmp_path).kernel.parent / "root.img"
+    assert root.read_text() == "bookworm amd64 ('systemd-sysv',)"
+    root.unlink()
+    assert find_build(definition, tmp_path) is None
+
+
+def test_readers_that_are_no_linux(tmp_path: Path) -> None:
+    """They are built without a kernel; and no firmware can start them from a medium."""
+    folder = tmp_path / "definitions"
+    (folder / "agents").mkdir(parents=True)
+    (folder / "agents" / "agent.sh").write_text("reset -s\n")
+    head = GRUB.partition("[packages]")[0].replace('"grub"', '"uefi-shell"', 1)
+    (folder / "g.toml").write_text(head + '[shell]\nagent = "agent.sh"\n')
+    build = build_guest(load_definition("g", folder), tmp_path)
+    assert build.kernel.read_text() == "reset -s\n"
+    assert (build.initrd.read_bytes(), build.packages) == (b"", ())
+    with pytest.raises(ConfigurationError, match="'g' does not come from a medium"):
+        spec_for(build, BUSES["virtio-blk"], FileMedium("x"), from_medium=True)
 
 
 def test_a_damaged_package(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_the_handshake_limit_is_no_idle_limit(image: Mixed, workers: int) -> Non
 def test_idle_clients_are_disconnected(image: Mixed, workers: int) -> None:
     listener = listen_unix()
     with (
-        Server({"test": image.image}, listener, limits=Limits(idle=0.1), workers=workers),
+        Server({"test": image.image}, listener, limits=Limits(idle=0.5), workers=workers),
         Client(path_of(listener)) as client,
     ):
         assert client.read(0, 512) == bytes(512)
@@ -209,7 +209,7 @@ def test_idle_clients_are_disconnected(image: Mixed, workers: int) -> None:
 
 def test_clients_that_take_nothing_are_disconnected(image: Mixed, workers: int) -> None:
     listener = listen_unix()
-    server = Server({"test": image.image}, listener, limits=Limits(idle=0.1), workers=workers)
+    server = Server({"test": image.image}, listener, limits=Limits(idle=0.5), workers=workers)
     with server, Client(path_of(listener)) as client:
         for _ in range(4):  # more than the socket's buffers hold
             client.send(READ, 0, len(image.expected), flags=4)

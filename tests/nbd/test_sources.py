@@ -131,6 +131,39 @@ def test_a_small_file_that_changes_after_it_was_read(path: str, image: Mixed, ch
     assert image.image.stale is not None
 
 
+@pytest.mark.parametrize("change", [changed, shortened])
+@pytest.mark.parametrize("first", ["change", "read"])
+@pytest.mark.parametrize("length", [2048, 8192], ids=["one place", "several regions"])
+def test_a_small_file_that_changes_in_the_midst_of_a_read(
+    image: Mixed, length: int, first: str, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been opened, and is read before or after the change: what was read is not sent."""
+    start = image.starts["small"]
+    pread = os.pread
+    reads: list[int] = []
+
+    def interrupted(descriptor: int, size: int, offset: int) -> bytes:
+        reads.append(size)
+        if first == "change":
+            change(image.files["small"])
+        data = pread(descriptor, size, offset)
+        if first == "read":
+            change(image.files["small"])
+        return data
+
+    listener = listen_unix()
+    with Server({"test": image.image}, listener):
+        assert isinstance(listener.address, UnixAddress)
+        with Client(listener.address.path) as client:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "pread", interrupted)
+                reply = client.ask(READ, start, length)
+            assert reads
+            assert (reply.error, reply.data) == (EIO, {})
+            assert client.read(0, 4096) == bytes(4096)
+    assert image.image.stale is not None
+
+
 def test_a_removed_file_that_is_still_open_is_still_the_same(path: str, image: Mixed) -> None:
     start = image.starts["big"]
     with Client(path) as client:

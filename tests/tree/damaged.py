@@ -13,6 +13,10 @@ from unittest.mock import patch
 
 from qemu_viso.errors import QemuVisoError
 from qemu_viso.ondisk.ecma119 import SECTOR
+from qemu_viso.tree.existing.image import ExistingImage
+from qemu_viso.tree.existing.listing import walk
+from qemu_viso.tree.existing.medium import Medium
+from qemu_viso.tree.origin import Clock, HostOrigin, WalkOptions
 from tests.recipes import opened
 from tests.tree.damaged_udf import UDF
 from tests.tree.makers import both, handmade
@@ -183,6 +187,18 @@ def said(case: Case) -> str:
     return text.replace(f"{name}/", "")
 
 
+def said_of_a_comparison() -> str:
+    """What is said where an image is walked for a comparison, which makes no tree."""
+    with tempfile.TemporaryDirectory() as name:
+        path = handmade(Path(name) / "i.iso", {20: [(b"D", 20, SECTOR, 2)]})
+        system = ExistingImage(Medium(HostOrigin(name, WalkOptions(), Clock(None), []).file("i.iso"), "i.iso")).primary
+        assert system is not None
+        try:
+            return f"{len(list(walk(system)))} paths of {path}"
+        except QemuVisoError as error:
+            return f"{error}\n  status: {error.status}"
+
+
 def messages() -> Iterator[tuple[str, str]]:
     """A title and a message, each message once."""
     for title, case in {**ISO, **PUSHED, **UDF}.items():
@@ -190,6 +206,7 @@ def messages() -> Iterator[tuple[str, str]]:
     for title, number in (("an image on a broken disk", 5), ("an image that is shorter than it says", 0)):
         with failing(number):
             yield title, said(made(FILE))
+    yield "a directory that holds itself, in a comparison", said_of_a_comparison()
 
 
 def text() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qemu_viso.tree.existing.image import ExistingImage
-from qemu_viso.tree.existing.volume import MAX_DEPTH
+from qemu_viso.tree.existing.volume import check_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,8 +50,7 @@ def walk(system: FileSystem) -> Iterator[tuple[str, Found]]:
     stack: list[tuple[str, Location, tuple[int, ...]]] = [("", root.location, ())]
     while stack:
         path, location, above = stack.pop()
-        if (location.offset in above and location.size) or len(above) > MAX_DEPTH:
-            raise system.medium.error(f"the directory '{path[:200]}' holds itself, or lies too deep")
+        check_directory(system.medium, location, above, path)
         seen: set[str] = set()
         for found in system.entries(location):
             if found.name in seen:

@@ -6,7 +6,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from qemu_viso.image import FileSlice
-from qemu_viso.tree.existing.volume import MAX_DEPTH
+from qemu_viso.tree.existing.volume import check_directory
 from qemu_viso.tree.nodes import Directory, File, Link
 
 if TYPE_CHECKING:
@@ -63,12 +63,7 @@ class NodeMaker:
         stack: list[tuple[Location, Directory, tuple[int, ...], str]] = [(top.location, root, (), "")]
         while stack:
             location, directory, above, path = stack.pop()
-            if location.offset in above and location.size:
-                raise system.medium.error(f"the directory '{path}' holds itself")
-            if len(above) > MAX_DEPTH:
-                raise system.medium.error(
-                    f"the directory '{path[:200]}' and so on is more than {MAX_DEPTH} levels deep"
-                )
+            check_directory(system.medium, location, above, path)
             listing = directory.listings[first].nodes
             below = []
             for found in system.entries(location):

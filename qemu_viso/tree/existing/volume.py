@@ -102,6 +102,21 @@ class FileSystem(Protocol):
         """What is in a directory, in the order of the image; names may be there twice."""
 
 
+def check_directory(medium: Medium, location: Location, above: Sequence[int], path: str) -> None:
+    """Raise `RecipeError` if a directory lies inside itself, or too deep.
+
+    Args:
+        medium: the image.
+        location: where its entries are.
+        above: where the entries of the directories on the way to it are.
+        path: of the directory, for the message.
+    """
+    if location.offset in above and location.size:
+        raise medium.error(f"the directory '{path}' holds itself")
+    if len(above) > MAX_DEPTH:
+        raise medium.error(f"the directory '{path[:200]}' and so on is more than {MAX_DEPTH} levels deep")
+
+
 class Budget:
     """How much of one file system has been read; ends what would have no end.
 
