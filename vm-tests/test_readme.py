@@ -1,24 +1,34 @@
-"""The tests that the README shows are what users copy: they run, by the same plugin."""
+"""The tests that the README and the plugin's page show are what users copy: they run, by the same plugin."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
 pytest_plugins = ["pytester"]
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def shown(document: str) -> str:
+    """The one test that a document shows."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
+    return str(code)
 
 
 def test_the_test_in_the_readme(pytester: pytest.Pytester) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    code = shown("README.md")
     assert len(code.strip().splitlines()) <= 10
     pytester.makepyfile(code)
     result = pytester.runpytest_inprocess("-p", "qemu_viso.pytest_plugin", "-v")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*test_the_guest_finds_its_seed[[]scsi-cd] PASSED*"])
     result.stdout.fnmatch_lines(["*test_the_guest_finds_its_seed[[]virtio-blk] PASSED*"])
+
+
+@pytest.mark.full
+def test_the_test_on_the_page_of_the_plugin(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(shown("docs/pytest.md"))
+    pytester.runpytest_inprocess("-p", "qemu_viso.pytest_plugin").assert_outcomes(passed=1)
