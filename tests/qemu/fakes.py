@@ -1,5 +1,6 @@
 """Programs that behave like QEMU only as far as a test wants, and badly from there on."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -71,7 +72,8 @@ def child_pids() -> set[int]:
 
 
 def open_descriptors() -> set[str]:
-    """What this process has open, to be compared before and after."""
+    """What this process has open, to be compared before and after; without garbage."""
+    gc.collect()
     found = set()
     for name in os.listdir("/proc/self/fd"):
         try:
