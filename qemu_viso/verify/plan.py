@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DEFAULT_GUEST = "linux-cloud"
 DEFAULT_BUS = "scsi-cd"
 ALL = "all"
+SMALLEST_DISK = 16 * 63 * 512
+"""Bytes of a cylinder, of which SeaBIOS needs one; GRUB sees other disks than CDs through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,9 @@ def plan(
             looks = []
             for opened in recipes:
                 possible, refused = _namespaces(opened, guest, wanted)
-                if bus not in guest.buses:
-                    refused = [(name, _undrivable(guest, bus)) for name in possible] + refused
+                obstacle = _obstacle(opened, guest, bus)
+                if obstacle is not None:
+                    refused = [(name, obstacle) for name in possible] + refused
                     possible = ()
                 impossible += [Impossible(opened.recipe.path, guest.name, bus, *each) for each in refused]
                 if possible:
@@ -133,10 +136,18 @@ def _buses(guest: GuestDefinition, words: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def _undrivable(guest: GuestDefinition, bus: str) -> QemuVisoError:
-    return ConfigurationError(
-        f"the guest '{guest.name}' cannot drive the bus '{bus}'", hint=f"it can drive {', '.join(guest.buses)}"
-    )
+def _obstacle(opened: Opened, guest: GuestDefinition, bus: str) -> QemuVisoError | None:
+    """Why a guest cannot see an image on a bus."""
+    if bus not in guest.buses:
+        return ConfigurationError(
+            f"the guest '{guest.name}' cannot drive the bus '{bus}'", hint=f"it can drive {', '.join(guest.buses)}"
+        )
+    if guest.reader == "grub" and not BUSES[bus].removable and opened.image.size < SMALLEST_DISK:
+        return ConfigurationError(
+            f"the firmware shows GRUB no disk of {opened.image.size:,} bytes",
+            hint=f"it needs {SMALLEST_DISK:,} bytes; a CD drive shows images of any size",
+        )
+    return None
 
 
 def _namespaces(

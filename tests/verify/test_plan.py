@@ -86,3 +86,12 @@ def test_what_cannot_be_is_told(recipes: list[Opened]) -> None:
         ("usb-cd", "udf", drive),
         ("scsi-cd", "udf", no_udf),
     ]
+
+
+def test_the_firmware_shows_grub_no_tiny_disk(recipes: list[Opened]) -> None:
+    grub = load_definition("grub")
+    boots, impossible = plan(recipes[:1], [grub], ["all"], [])
+    assert [boot.bus for boot in boots] == ["ahci-cd"]
+    assert [(each.bus, each.reason.message) for each in impossible] == [
+        ("virtio-blk", f"the firmware shows GRUB no disk of {recipes[0].image.size:,} bytes")
+    ]
