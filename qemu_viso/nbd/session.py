@@ -176,12 +176,12 @@ class Session:
         A client that waits for each reply is answered here, in a straight line of four system calls a request, for as
         long as it asks for little and from one place.
         """
-        receive_into, receive, send = self._channel.receive_into, parser.receive, self._channel.send
+        wait, receive, send = self._channel.receive_into, parser.receive, self._channel.send
         read, structured = read_head(self._mode), self._mode is Mode.STRUCTURED
         batch, find, pread = self._batch, self._find, os.pread
         low, high, delta, descriptor, handle, view = _NOWHERE
         while True:
-            count = receive_into(buffer)
+            count = wait(buffer)
             if not count:
                 return None
             requests = receive(buffer[:count])
@@ -208,6 +208,7 @@ class Session:
             else:
                 send((self._replies.data(cookie, offset, length, offset, done=True), data))
             batch.clear()
+            wait = self._channel.receive_next
 
     def _find(self, offset: int) -> Span | None:
         """`Image.span`, with the files of the last reads at hand."""

@@ -118,6 +118,8 @@ class Script:
         buffer[: len(packet)] = packet
         return len(packet)
 
+    receive_next = receive_into
+
     def send(self, buffers: Sequence[Buffer], *, more: bool = False) -> None:  # noqa: ARG002 - nothing is held back
         for buffer in buffers:
             self.sent += buffer
