@@ -10,6 +10,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from hashlib import sha256
@@ -307,20 +308,17 @@ def test_limits(recipes: tuple[str, str], tmp_path: Path) -> None:
         assert refused.returncode == 1
         assert first()
     # Whoever says nothing is disconnected: the read ends.
-    for option in ("--handshake-limit", "--idle-limit"):
-        with serving(recipes[0], option, "0.2") as (_, (uri,)):
-            if option == "--idle-limit":
-                with connected(uri) as idle:
-                    assert idle()
-                    with serving(recipes[0]):  # takes longer than the limit
-                        pass
-                    assert idle() == ""
-                continue
-            with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(30)
-                client.connect(uri.partition("socket=")[2])
-                while client.recv(100):
-                    pass
+    # A client that is through with the handshake: fixed newstyle without zeroes, NBD_OPT_EXPORT_NAME, no name.
+    chosen = struct.pack(">I8sII", 3, b"IHAVEOPT", 1, 0)
+    for option, said in (("--handshake-limit", b""), ("--idle-limit", chosen)):
+        with serving(recipes[0], option, "0.2") as (_, (uri,)), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(30)
+            client.connect(uri.partition("socket=")[2])
+            client.sendall(said)
+            heard = b""
+            while data := client.recv(100):
+                heard += data
+            assert len(heard) == (18 + 10 if said else 18)
     for wrong in (
         ("--max-connections", "0"),
         ("--workers", "-1"),

@@ -61,7 +61,7 @@ def test_what_a_test_gets(pytester: pytest.Pytester) -> None:
 
         @pytest.mark.viso_guest("grub")
         def test_the_first_bus(viso_target):
-            assert viso_target.bus == "virtio-blk"
+            assert viso_target.bus == "ahci-cd"
 
         @pytest.mark.viso_guest("linux-i386")
         @pytest.mark.viso_bus("usb-cd")
