@@ -1,31 +1,26 @@
-"""One verification: a recipe, a guest, a bus, some namespaces in; reports out. No global state."""
+"""What a guest that has booted sees of a recipe, compared with what the recipe promises."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from qemu_viso.guest.agent import CONTENT_LIMIT
-from qemu_viso.guest.run import booted
-from qemu_viso.nbd import Server, listen_unix
-from qemu_viso.nbd.uri import UnixAddress
-from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.devices import BUSES, NbdMedium
 from qemu_viso.verify.contents import Sums, first_wrong_byte, sampled
 from qemu_viso.verify.diff import compare
-from qemu_viso.verify.expected import expected_view, require
+from qemu_viso.verify.expected import expected_view
 from qemu_viso.verify.place import Extent, Places, find_extent
 from qemu_viso.verify.report import SHOWN, Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qemu_viso.guest.build import GuestBuild
     from qemu_viso.guest.run import Session
     from qemu_viso.guest.view import GuestView, Namespace
     from qemu_viso.opening import Opened
+    from qemu_viso.qemu.deadline import Deadline
     from qemu_viso.verify.contents import ReadGuest
     from qemu_viso.verify.diff import Difference
     from qemu_viso.verify.expected import Expected
@@ -44,63 +39,6 @@ def allowance(opened: Opened, namespaces: int, seconds: float) -> float:
     regions = opened.image.regions
     data = sum(each.size for each in regions.contents if each is not None and each.size < CONTENT_LIMIT)
     return seconds + namespaces * (data / DATA_RATE + len(regions) / ENTRY_RATE)
-
-
-async def verify(
-    opened: Opened,
-    build: GuestBuild,
-    bus: str,
-    namespaces: Sequence[Namespace],
-    *,
-    seconds: float = TIMEOUT_SECONDS,
-    accelerator: str = "tcg",
-    from_medium: bool = False,
-    firmware: Literal["bios", "uefi"] = "bios",
-) -> list[Report]:
-    """Boot a guest once, and compare what it sees in each namespace with what the recipe promises.
-
-    Args:
-        opened: the recipe and its image, which is served over NBD meanwhile.
-        build: the guest.
-        bus: a key of `BUSES`.
-        namespaces: how the guest mounts the medium, one after the other.
-        seconds: how long all of it may take, beside the time that many names and much data take.
-        accelerator: what executes the guest's instructions.
-        from_medium: the guest's kernel is on the medium, and the machine's firmware starts it from there.
-        firmware: the one that does.
-
-    Raises:
-        GuestError: QEMU or the guest failed.
-        UsageError: the image has no such namespace.
-        StaleSourceError: a source changed meanwhile.
-    """
-    for namespace in namespaces:
-        require(opened.tree, namespace)
-    deadline = Deadline.after(allowance(opened, len(namespaces), seconds))
-    listener = listen_unix()
-    assert isinstance(listener.address, UnixAddress)
-    medium = NbdMedium(listener.address.path)
-    with Server({opened.image.name: opened.image}, listener):
-        started = time.monotonic()
-        async with booted(
-            build,
-            BUSES[bus],
-            medium,
-            deadline,
-            namespaces,
-            accelerator=accelerator,
-            from_medium=from_medium,
-            firmware=firmware,
-        ) as session:
-            look = Looking(session, opened, build.definition.name, bus, Sums())
-            reports = []
-            for namespace in namespaces:
-                reports.append(await look.report(namespace, deadline, started))
-                started = time.monotonic()
-            await session.quit(deadline)
-    if opened.image.stale is not None:
-        raise opened.image.stale
-    return reports
 
 
 class Looking:
