@@ -11,10 +11,12 @@ from qemu_viso.errors import InputOutputError, InternalError, QemuVisoError, Sta
 from qemu_viso.image.memory import MemorySpans, Span
 from qemu_viso.image.regions import FileSlice, Generated, Joined, Literal, Patched, RegionMap
 from qemu_viso.sources.handles import Handle, HandleCache
-from qemu_viso.sources.host import HostFile
+from qemu_viso.sources.host import HostFile, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from qemu_viso.image.regions import Content
 
 
 SECTOR = 2048
@@ -100,27 +102,40 @@ class Image:
         found: list[bytes | memoryview] = []
         stop = offset + length
         index = bisect_right(starts, offset) - 1
-        last = len(starts) - 1
+        last = len(starts) if stop == self.size else bisect_right(starts, stop) - 1  # it does not end in the range
         while offset < stop:
-            content = contents[index]
-            end = starts[index + 1] if index < last else self.size
-            if isinstance(content, HostFile) and offset == starts[index] and end <= stop and end - offset <= WHOLE_FILE:
-                found.append(self._whole(content))
-                if end - offset > content.size:
-                    found.append(_ZEROS[: end - offset - content.size])
+            first = index
+            if offset == starts[index]:
+                while index < last and _is_short_file(contents[index]):
+                    index += 1
+            if index > first:
+                offset = self._gather_files(first, index, found)
             else:
+                index += 1
+                end = starts[index] if index < len(starts) else self.size
                 end = min(end, stop)
                 found.extend(self.read_piece(piece) for piece in self.pieces(offset, end - offset))
-            offset = end
-            index += 1
+                offset = end
         return found
 
-    def _whole(self, file: HostFile) -> bytes:
+    def _gather_files(self, first: int, last: int, found: list[bytes | memoryview]) -> int:
+        """The files of some regions with their padding, each opened, read and closed; where the last region ends."""
+        starts = self.regions.starts
+        files: list[HostFile] = self.regions.contents[first:last]  # type: ignore[assignment] # the caller has looked
+        ends = starts[first + 1 : last + 1]
+        if last == len(starts):
+            ends.append(self.size)
         try:
-            return file.read()
+            contents = read_files(files)
         except StaleSourceError as error:
             self.mark_stale(error)
             raise
+        for data, start, end in zip(contents, starts[first:last], ends, strict=True):
+            found.append(data)
+            padding = end - start - len(data)
+            if padding:
+                found.append(_ZEROS[:padding])
+        return ends[-1]
 
     def _parts(self, offset: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
         """(region, its start, low, high): the range cut where regions end, and where padding begins."""
@@ -323,6 +338,10 @@ def _identity(content: HostFile | FileSlice | Joined | Patched) -> str:
             _identity(part) if isinstance(part, FileSlice) else f"hole:{part.size}" for part in content.parts
         )
     return f"{_identity(content.base)}/{content.edit_offset}:{content.edit.size}"
+
+
+def _is_short_file(content: Content | None) -> bool:
+    return type(content) is HostFile and content.size <= WHOLE_FILE
 
 
 def reads_as_zeros(piece: Piece) -> bool:

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import os
 import stat
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, StaleSourceError, shown
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 # O_NONBLOCK: what was a file may have become a FIFO, on which a plain open would wait for ever.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_NEIGHBOURS = 4
+"""Files of one directory for which it pays to open the directory: their names alone are looked up."""
 
 
 class HostDirectory:
@@ -143,6 +151,45 @@ class HostFile:
             os.close(descriptor)
             raise
         return descriptor
+
+
+def read_files(files: Iterable[HostFile]) -> list[bytes]:
+    """The whole content of each file, as `HostFile.read` gives it and with its errors; neighbours cost less."""
+    found: list[bytes] = []
+    for directory, group in groupby(files, attrgetter("directory")):
+        neighbours = list(group)
+        if len(neighbours) >= _NEIGHBOURS:
+            try:
+                parent = os.open(directory.prefix, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError:
+                pass  # what is wrong is told of the first file
+            else:
+                try:
+                    _read_neighbours(parent, neighbours, found)
+                finally:
+                    os.close(parent)
+                continue
+        found += [file.read() for file in neighbours]
+    return found
+
+
+def _read_neighbours(parent: int, files: list[HostFile], found: list[bytes]) -> None:
+    """Four system calls a file, in a loop that does nothing else; what goes wrong is `HostFile.read`'s to tell."""
+    open_, pread, fstat, close = os.open, os.pread, os.fstat, os.close
+    for file in files:
+        size = file.size
+        try:
+            descriptor = open_(file.name, _FLAGS, dir_fd=parent)
+            try:
+                data = pread(descriptor, size, 0)
+                status = fstat(descriptor)
+            finally:
+                close(descriptor)
+        except OSError:
+            found.append(file.read())
+            continue
+        same = status.st_mtime_ns == file.mtime_ns and status.st_size == size and status.st_ino == file.inode
+        found.append(data if same and len(data) == size else file.read())
 
 
 def open_error(path: str, error: OSError) -> MissingInputError | AccessError | InputOutputError:
