@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 3.0
 """How long a command may take to end when it is told to."""
+USUAL_CONNECTIONS = 4
+"""So many connections does a client open that copies a whole image (nbdcopy's default)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,9 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=_number,
-        default=0,
+        default=_usual_workers(),
         metavar="N",
-        help="share the connections without TLS among N processes, for clients that open several (default: threads)",
+        help="share the connections without TLS among N processes; 0: threads of one (default here: %(default)s)",
     )
     life = parser.add_argument_group("life and death")
     life.add_argument(
@@ -102,6 +104,12 @@ def run(arguments: argparse.Namespace) -> int:
             return _serve(server, names)
         notify("READY=1")
         return _run_command(arguments.run, server, _path(listener))
+
+
+def _usual_workers() -> int:
+    """One for each processor, and no more than clients open connections; one alone would gain nothing."""
+    processors = len(os.sched_getaffinity(0))
+    return min(processors, USUAL_CONNECTIONS) if processors > 1 else 0
 
 
 def _count(text: str) -> int:
