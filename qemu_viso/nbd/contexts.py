@@ -121,7 +121,7 @@ class Status:
                 yield stop - start, _DATA
 
     def _sparse(self, start: int, stop: int) -> Iterator[Extent]:
-        """The holes of a source. Nothing is promised by data that is called data: so no error is reported here."""
+        """The holes of a source that is still the same; anything else is data, of which a read tells what is wrong."""
         try:
             span = self._image.span(start)
         except QemuVisoError:
@@ -132,14 +132,11 @@ class Status:
         at, end = start - span.delta, min(stop, span.stop) - span.delta
         flags = _DATA
         while at < end:
+            found, flags = _stretch(span.descriptor, at, end)
             try:
-                data = os.lseek(span.descriptor, at, os.SEEK_DATA)
-                hole = at if data > at else os.lseek(span.descriptor, at, os.SEEK_HOLE)
-            except OSError as error:
-                nothing = error.errno == errno.ENXIO  # no data from here to the end
-                data, hole = (end, at) if nothing else (at, end)
-            flags = _HOLE if data > at else _DATA
-            found = min(max(data, hole), end)
+                span.handle.verify()  # data promises nothing, but a hole says what a read would find
+            except QemuVisoError:
+                found, flags = end, _DATA
             yield found - at, flags
             at = found
         if span.stop < stop:
@@ -158,6 +155,17 @@ class Status:
             if filled < end and offset < end and filled < stop:
                 yield min(end, stop) - max(filled, offset), low
             number += 1
+
+
+def _stretch(descriptor: int, at: int, end: int) -> tuple[int, int]:
+    """Where the data or the hole at `at` ends, `end` at the latest, and which of them it is."""
+    try:
+        data = os.lseek(descriptor, at, os.SEEK_DATA)
+        hole = at if data > at else os.lseek(descriptor, at, os.SEEK_HOLE)
+    except OSError as error:
+        nothing = error.errno == errno.ENXIO  # no data from here to the end
+        data, hole = (end, at) if nothing else (at, end)
+    return min(max(data, hole), end), _HOLE if data > at else _DATA
 
 
 def _coarse(runs: Iterable[_Run]) -> Iterator[_Run]:

@@ -1,7 +1,7 @@
 """The transmission phase of one connection: requests in, an image's bytes out.
 
 The requests of one `recv` are one batch. Small reads are collected and leave in one `sendmsg`, after one `fstat` of
-each file that was read from; a long stretch of one file leaves through `sendfile`, after an `fstat`. A reply to a
+each file that was read from; a long stretch of one file leaves through `sendfile`, between two of them. A reply to a
 file's data that turns out not to be the file's any more is an error, never a mixture.
 """
 
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 RECEIVE_BYTES = 1 << 16
 SEND_FILE_FROM = 1 << 15
 """Bytes of one file from which on `sendfile` is cheaper than a copy through us."""
+ALONE_BYTES = 1 << 17
+"""The longest reply to a lone request that is copied: what leaves with one call wakes its reader once."""
 BATCH_BYTES = 1 << 15
 """So much is collected before it is sent: the client works on it while we read on."""
 GATHER_BYTES = 1 << 21
@@ -58,6 +60,8 @@ SPANS = 4
 """Places that a connection remembers; each may keep a file open beside the cache of handles."""
 HOLE_FROM = 1 << 15
 """Bytes of zeros that are worth a chunk of their own."""
+SIMPLE_HELD = 512
+"""The end of a stretch that a simple reply holds back until the rest has proved good: it can only be cut short."""
 CACHE_BYTES = 1 << 23
 """How far ahead one CACHE request reads at most."""
 
@@ -108,6 +112,7 @@ class Session:
         self._out_bytes = 0
         self._owed = b""  # the last chunk of a reply whose data has been sent
         self._touched: dict[int, Handle | None] = {}  # by descriptor: what was read from and is not verified yet
+        self._room = memoryview(bytearray(ALONE_BYTES))
         self._starts = image.regions.starts
         self._spans: dict[int, Span] = {}
 
@@ -178,7 +183,7 @@ class Session:
         """
         wait, receive, send = self._channel.receive_into, parser.receive, self._channel.send
         read, structured = read_head(self._mode), self._mode is Mode.STRUCTURED
-        batch, find, pread = self._batch, self._find, os.pread
+        batch, find, preadv, room = self._batch, self._find, os.preadv, self._room
         low, high, delta, descriptor, handle, view = _NOWHERE
         while True:
             count = wait(buffer)
@@ -188,19 +193,19 @@ class Session:
             if len(requests) != 1 or parser.violation is not None:
                 return requests
             head, cookie, offset, length, _ = requests[0]
-            if head != read or not 0 < length < SEND_FILE_FROM:
+            if head != read or not 0 < length <= ALONE_BYTES:
                 return requests
             batch.append(requests[0])  # an error from here on is `_again`'s affair
             if not low <= offset < high:
                 low, high, delta, descriptor, handle, view = find(offset) or _NOWHERE
-            if not low <= offset <= high - length:
+            if not low <= offset <= high - length or (length >= SEND_FILE_FROM and view is not None):
                 batch.clear()
                 return requests
             if view is not None:
                 data: Buffer = view[offset - low : offset - low + length]
             else:
-                data = pread(descriptor, length, offset - delta)
-                if len(data) != length or handle is None:
+                data = room[:length]
+                if handle is None or preadv(descriptor, (data,), offset - delta) != length:
                     raise InputOutputError("short")
                 handle.verify()
             if structured:
@@ -281,7 +286,9 @@ class Session:
             self._batch.pop()
             return
         if command(request) != Command.READ or self._refused(request) is not None or not request[3]:
-            self._out += self._without_data(request)
+            replies = self._without_data(request)
+            self._out += replies
+            self._out_bytes += sum(map(len, replies))  # a status may be long
             return
         _, _, offset, length, _ = request
         if length < SEND_FILE_FROM:
@@ -354,6 +361,7 @@ class Session:
     def _send_part(self, request: Request, part: Sequence[Piece], at: int) -> bool:
         """The data of one chunk; false when it ended the reply with an error."""
         stop = at + sum(map(_length, part))
+        sent = at  # what is before `at` is good, what is before `sent` has left
         try:
             for piece in part:
                 if isinstance(piece, memoryview):
@@ -362,14 +370,17 @@ class Session:
                     self._collect_piece(self._image.read_piece(piece))
                 else:
                     self._send(more=True)
-                    sent = self._channel.send_file(piece.handle.descriptor, piece.offset, piece.length)
-                    if sent != piece.length:
-                        at += sent
-                        piece.handle.verify()
-                        raise InputOutputError(f"the source '{piece.handle.file.path}' cannot be read to its end")
-                at += _length(piece)
+                    last = SIMPLE_HELD if self._mode is Mode.SIMPLE else 0
+                    handle, start, length = piece
+                    sent += self._channel.send_file(handle.descriptor, start, length - last)
+                    handle.verify()
+                    if sent + last != at + length:
+                        raise InputOutputError(f"the source '{handle.file.path}' cannot be read to its end")
+                    if last:
+                        self._collect_piece(self._image.read_piece(FilePiece(handle, start + length - last, last)))
+                sent = at = at + _length(piece)
         except (QemuVisoError, OSError) as error:
-            self._spoil(request, error, at, stop)
+            self._spoil(request, error, at, stop - sent)
             return False
         return True
 
@@ -379,13 +390,12 @@ class Session:
         self._out.append(data)
         self._out_bytes += len(data)
 
-    def _spoil(self, request: Request, error: Exception, at: int, stop: int) -> None:
-        """End a reply that has begun: zeros up to the end of its chunk, then the error."""
+    def _spoil(self, request: Request, error: Exception, at: int, left: int) -> None:
+        """End a reply that has begun with zeros for the `left` bytes of its chunk; all of it from `at` on is void."""
         self._note(error)
         self._send(more=True)
         if self._mode is Mode.SIMPLE:
             raise _BrokenReplyError
-        left = stop - at
         while left:
             zeros = bytes(min(left, BATCH_BYTES))
             self._channel.send([zeros], more=True)

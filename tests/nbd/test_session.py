@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.nbd import Server, listen_unix
+from qemu_viso.nbd.channel import PlainChannel
+from qemu_viso.nbd.session import BATCH_BYTES
 from qemu_viso.nbd.uri import UnixAddress
-from tests.nbd.images import Mixed, mixed
+from tests.nbd.images import Builder, Mixed, mixed
 from tests.nbd.wire import (
     CACHE,
     DF,
@@ -34,7 +36,10 @@ from tests.nbd.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from qemu_viso.nbd.channel import Buffer
 
 MODES = ("simple", "structured", "extended")
 ALLOCATION, ORIGIN = "base:allocation", "qemu-viso:origin"
@@ -237,3 +242,27 @@ def test_a_status_payload_chooses_among_the_contexts(path: str, image: Mixed) ->
         ):
             assert ask(payload) == (EINVAL, {})
         assert client.read(0, 512) == bytes(512)
+
+
+def test_long_statuses_leave_as_they_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are asked for at once: the first is not kept until the last is there."""
+    builder = Builder()
+    for number in range(400):
+        builder.file(tmp_path / str(number), bytes([number % 256]) * 700)
+    image = builder.image()
+    sends: list[int] = []
+    send = PlainChannel.send
+
+    def counted(channel: PlainChannel, buffers: Sequence[Buffer], *, more: bool = False) -> None:
+        sends.append(sum(map(len, buffers)))
+        send(channel, buffers, more=more)
+
+    monkeypatch.setattr(PlainChannel, "send", counted)
+    listener = listen_unix()
+    assert isinstance(listener.address, UnixAddress)
+    with Server({"test": image}, listener), Client(listener.address.path, contexts=(ORIGIN,)) as client:
+        client.socket.sendall(request(STATUS, 0, image.size) * 100)
+        for _ in range(100):
+            assert total(client.reply(STATUS, 0, image.size).status[client.context_ids[ORIGIN]]) == image.size
+    one = 24 + 8 * 800
+    assert max(sends) < BATCH_BYTES + one

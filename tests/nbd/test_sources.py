@@ -19,7 +19,7 @@ from tests.nbd.images import Builder, Mixed, mixed, random_bytes
 from tests.nbd.wire import EIO, READ, Client, request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 MODES = ("simple", "structured", "extended")
@@ -224,12 +224,40 @@ def test_a_file_that_shrinks_while_it_is_sent(image: Mixed, mode: str, monkeypat
                 client.reply(READ, start, size)
             return
         reply = client.reply(READ, start, size)
-        assert (reply.error, reply.error_offset) == (EIO, start + 100_000)
+        assert (reply.error, reply.error_offset) == (EIO, start)  # the file has changed: nothing of it is to be trusted
         sent = reply.data[start]
         assert sent[:100_000] == image.expected[start : start + 100_000]
         assert sent[100_000:] == bytes(500_000)
         monkeypatch.undo()
         assert client.read(0, 512) == bytes(512)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_file_that_changes_while_it_is_sent(image: Mixed, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its size stays: what has left is a mixture, which must not pass for a good reply."""
+    start, size = image.starts["big"], 600_000
+    send_file = os.sendfile
+
+    def slow(out: int, source: int, offset: int, count: int) -> int:
+        sent = send_file(out, source, offset, min(count, 200_000))
+        changed(image.files["big"])
+        return sent
+
+    listener = listen_unix()
+    assert isinstance(listener.address, UnixAddress)
+    with Server({"test": image.image}, listener), Client(listener.address.path, mode) as client:
+        monkeypatch.setattr(os, "sendfile", slow)
+        client.send(READ, start, size)
+        if mode == "simple":
+            with pytest.raises(EOFError, match="599488 of 600000"):
+                client.reply(READ, start, size)
+        else:
+            reply = client.reply(READ, start, size)
+            assert (reply.error, reply.error_offset) == (EIO, start)
+            assert str(image.files["big"]) in reply.message
+            monkeypatch.undo()
+            assert client.read(0, 512) == bytes(512)
+    assert image.image.stale is not None
 
 
 def test_a_file_that_sendfile_refuses_is_copied(image: Mixed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,14 +274,20 @@ def test_a_file_that_sendfile_refuses_is_copied(image: Mixed, monkeypatch: pytes
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_disk_that_fails(image: Mixed, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pread = os.pread
+    pread, preadv = os.pread, os.preadv
 
     def fails(descriptor: int, length: int, offset: int) -> bytes:
         if offset >= 8192:
             raise OSError(5, "Input/output error")
         return pread(descriptor, length, offset)
 
+    def fails_too(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        if offset >= 8192:
+            raise OSError(5, "Input/output error")
+        return preadv(descriptor, buffers, offset)
+
     monkeypatch.setattr(os, "pread", fails)
+    monkeypatch.setattr(os, "preadv", fails_too)
     listener = listen_unix()
     assert isinstance(listener.address, UnixAddress)
     start = image.starts["big"]
