@@ -26,72 +26,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.media import directories, files, rendered
 from bench.table import header, machine, row, verdict
-from qemu_viso.image import Generated, Image, RegionMap
+from qemu_viso.image import Image
 from qemu_viso.nbd import Server, listen_unix
-from qemu_viso.sources.host import HostDirectory, HostFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SECTOR = 2048
+    from qemu_viso.image import RegionMap
+
 BIG_FILE = 1 << 30
 SMALL_FILES = 100_000
-DIRECTORY = 16 << 10
 METADATA = 16 << 20
 PEERS = ("nbdkit", "qemu-nbd")
 SERVE = "--serve"
 
 
 def _two_files(folder: Path) -> RegionMap:
-    folder.mkdir(exist_ok=True)
-    block = os.urandom(1 << 20)
-    regions = RegionMap()
-    for name in ("one", "two"):
-        path = folder / name
-        if not path.exists():
-            with path.open("wb") as file:
-                for _ in range(BIG_FILE >> 20):
-                    file.write(block)
-        _append(regions, HostDirectory(None, str(folder), folder.stat().st_dev), path)
-    return regions
+    return files([(folder / "one", BIG_FILE), (folder / "two", BIG_FILE)], repeat=os.urandom(1 << 20))
 
 
 def _small_files(folder: Path) -> RegionMap:
     """100,000 files of 100 to 8,000 bytes in 100 directories: 0.5 GiB."""
-    regions = RegionMap()
-    for number in range(SMALL_FILES // 1000):
-        directory = folder / f"{number:03}"
-        directory.mkdir(parents=True, exist_ok=True)
-        parent = HostDirectory(None, str(directory), directory.stat().st_dev)
-        for inner in range(1000):
-            path = directory / f"{inner:03}"
-            if not path.exists():
-                path.write_bytes(os.urandom(100 + (number * 1000 + inner) * 7919 % 7900))
-            _append(regions, parent, path)
-    return regions
-
-
-def _append(regions: RegionMap, parent: HostDirectory, path: Path) -> None:
-    status = path.stat()
-    file = HostFile(parent, path.name, status.st_size, status.st_mtime_ns, status.st_ino)
-    regions.append(regions.size, -(-file.size // SECTOR) * SECTOR, file)
+    return files(
+        (folder / f"{number // 1000:03}" / f"{number % 1000:03}", 100 + number * 7919 % 7900)
+        for number in range(SMALL_FILES)
+    )
 
 
 def _metadata(_folder: Path) -> RegionMap:
-    """Directories alone: 16 MiB of generated structures of 16 KiB."""
-    regions = RegionMap()
-    for number in range(METADATA // DIRECTORY):
-        data = number.to_bytes(4, "big") * (DIRECTORY // 4)
-        regions.append(regions.size, DIRECTORY, Generated(DIRECTORY, _constant(data), "directory"))
-    return regions
-
-
-def _constant(data: bytes) -> Callable[[], bytes]:
-    return lambda: data
+    return directories(METADATA)
 
 
 IMAGES = {"two": _two_files, "small": _small_files, "metadata": _metadata}
+
+
+def _image(kind: str, folder: Path) -> Image:
+    return Image(IMAGES[kind](folder / kind), "bench")
 
 
 @dataclass(frozen=True)
@@ -153,7 +125,7 @@ def _serve(kind: str, folder: Path, workers: int) -> None:
     """In a process of its own: serve an image until standard input ends."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    image = Image(IMAGES[kind](folder / kind), "bench")
+    image = _image(kind, folder)
     with Server({"bench": image}, listen_unix(), workers=workers) as server:
         print(server.uri, flush=True)
         sys.stdin.read()
@@ -185,18 +157,8 @@ def _peer(command: list[str], path: Path) -> Iterator[str]:
             process.kill()
 
 
-def _rendered(kind: str, folder: Path) -> Path:
-    path = folder / f"{kind}.iso"
-    if not path.exists():
-        image = Image(IMAGES[kind](folder / kind), "bench")
-        with path.open("wb") as file:
-            for offset in range(0, image.size, 1 << 20):
-                file.write(image.read(offset, min(1 << 20, image.size - offset)))
-    return path
-
-
 def _servers(kind: str, folder: Path, workers: int, sockets: Path, stack: ExitStack) -> dict[str, str]:
-    iso = _rendered(kind, folder)
+    iso = rendered(_image(kind, folder), folder / f"{kind}.iso")
     nbdkit, qemu = sockets / f"{kind}-nbdkit", sockets / f"{kind}-qemu"
     uris = {"qemu-viso": stack.enter_context(_ours(kind, folder, workers))}
     command = ["nbdkit", "--foreground", "--readonly", "file", str(iso)]

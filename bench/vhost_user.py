@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -21,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.media import directories, files, rendered
 from bench.table import header, machine, row, verdict
 from qemu_viso.guest.build import build_guest
 from qemu_viso.guest.definition import load_definition
-from qemu_viso.image import Generated, Image, RegionMap
+from qemu_viso.image import Image
 from qemu_viso.nbd import Server, listen_unix
 from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.devices import BUSES, FileMedium, NbdMedium, VhostUserMedium
@@ -32,20 +32,18 @@ from qemu_viso.qemu.machine import Machine, MachineSpec
 from qemu_viso.qemu.platforms import PLATFORMS
 from qemu_viso.qemu.storage_daemon import StorageDaemon
 from qemu_viso.sockets import UnixListener
-from qemu_viso.sources.host import HostDirectory, HostFile
 from qemu_viso.vhost_user import Device
 from tests.vhost_user.guests import scripted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qemu_viso.image import RegionMap
     from qemu_viso.qemu.devices import DirectKernel, Medium
 
-SECTOR = 2048
 BIG_FILE = 512 << 20
 SMALL_FILES = 20_000
 METADATA = 64 << 20
-DIRECTORY = 16 << 10
 SECONDS = 600.0
 BAR = 0.9
 SERVE = "--serve"
@@ -64,43 +62,17 @@ done </dev/ttyS0
 """
 
 
-def _append(regions: RegionMap, folder: Path, path: Path) -> None:
-    status = path.stat()
-    parent = HostDirectory(None, str(folder), folder.stat().st_dev)
-    file = HostFile(parent, path.name, status.st_size, status.st_mtime_ns, status.st_ino)
-    regions.append(regions.size, -(-file.size // SECTOR) * SECTOR, file)
-
-
 def _big(folder: Path) -> RegionMap:
-    """One file of 512 MiB."""
-    regions = RegionMap()
-    path = folder / "big"
-    if not path.exists():
-        with path.open("wb") as file:
-            for _ in range(BIG_FILE >> 20):
-                file.write(os.urandom(1 << 20))
-    _append(regions, folder, path)
-    return regions
+    return files([(folder / "big", BIG_FILE)])
 
 
 def _small(folder: Path) -> RegionMap:
     """20,000 files of 100 to 8,000 bytes: 97 MiB."""
-    regions = RegionMap()
-    for number in range(SMALL_FILES):
-        path = folder / f"{number:05}"
-        if not path.exists():
-            path.write_bytes(os.urandom(100 + number * 7919 % 7900))
-        _append(regions, folder, path)
-    return regions
+    return files((folder / f"{number:05}", 100 + number * 7919 % 7900) for number in range(SMALL_FILES))
 
 
 def _metadata(_folder: Path) -> RegionMap:
-    """64 MiB of generated structures of 16 KiB."""
-    regions = RegionMap()
-    for number in range(METADATA // DIRECTORY):
-        data = number.to_bytes(4, "big") * (DIRECTORY // 4)
-        regions.append(regions.size, DIRECTORY, Generated(DIRECTORY, data.__bytes__, "directory"))
-    return regions
+    return directories(METADATA)
 
 
 IMAGES = {"big": _big, "small": _small, "metadata": _metadata}
@@ -128,19 +100,7 @@ WORKS = [
 
 
 def _image(kind: str, folder: Path) -> Image:
-    sources = folder / kind
-    sources.mkdir(exist_ok=True)
-    return Image(IMAGES[kind](sources), "bench")
-
-
-def _rendered(kind: str, folder: Path) -> str:
-    path = folder / f"{kind}.iso"
-    if not path.exists():
-        image = _image(kind, folder)
-        with path.open("wb") as file:
-            for offset in range(0, image.size, 1 << 20):
-                file.write(image.read(offset, min(1 << 20, image.size - offset)))
-    return str(path)
+    return Image(IMAGES[kind](folder / kind), "bench")
 
 
 def _serve(way: str, kind: str, folder: Path) -> None:
@@ -169,7 +129,7 @@ def _server(way: str, kind: str, folder: Path) -> Iterator[str]:
 
 async def _medium(way: str, kind: str, folder: Path, stack: AsyncExitStack) -> Medium:
     if way == FILE:
-        return FileMedium(_rendered(kind, folder))
+        return FileMedium(str(rendered(_image(kind, folder), folder / f"{kind}.iso")))
     if way == DIRECT:
         return VhostUserMedium(stack.enter_context(_server(DIRECT, kind, folder)))
     nbd = NbdMedium(stack.enter_context(_server(NBD, kind, folder)))
