@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from qemu_viso.cli import signals
-from qemu_viso.cli.common import open_recipe, set_up_logging
+from qemu_viso.cli.common import allow_descriptors, open_recipe, set_up_logging
 from qemu_viso.cli.main import guard
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from qemu_viso.image import Image
     from qemu_viso.nbd import Server
     from qemu_viso.vhost_user import Device
+
+MOST_CONNECTIONS = 256
+"""That have all the descriptors they want."""
 
 _log = logging.getLogger("qemu_viso.bridge")
 
@@ -44,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(arguments: argparse.Namespace) -> int:
     """Open, or open again; report; serve."""
     set_up_logging()
+    allow_descriptors(MOST_CONNECTIONS)
     listening, report = (socket.socket(fileno=each) for each in (arguments.listen, arguments.report))
     for each in (listening, report):
         os.set_inheritable(each.fileno(), False)

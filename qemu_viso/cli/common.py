@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from qemu_viso.verify.expected import Expected
 
 SCHEMA = 1
+OWN_DESCRIPTORS = 1024
+"""Files that a server keeps open whoever is connected: recently read sources above all."""
+DESCRIPTORS_PER_CONNECTION = 8
+"""Its socket, the files that it has just read from, and the way to a worker."""
 PREFERRED: tuple[Namespace, ...] = ("rock", "udf", "joliet", "plain")
 
 
@@ -41,6 +45,21 @@ def set_up_logging() -> None:
 
     logging.basicConfig(format="qemu-viso: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("qemu_viso").setLevel(logging.INFO)
+
+
+def allow_descriptors(connections: int) -> None:
+    """Let the process open as many files as that many connections may need at once, as far as the host allows it.
+
+    Many hosts begin a process with a low soft limit, for the sake of old programs that use `select`.
+    """
+    import resource
+
+    wanted = OWN_DESCRIPTORS + connections * DESCRIPTORS_PER_CONNECTION
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def open_recipe(path: str, *, replaceable: bool = False) -> Opened:

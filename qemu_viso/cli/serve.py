@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qemu_viso.cli import signals
-from qemu_viso.cli.common import open_recipe, set_up_logging
+from qemu_viso.cli.common import allow_descriptors, open_recipe, set_up_logging
 
 if TYPE_CHECKING:
     import ssl
@@ -90,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     tls = _tls(arguments)
     if arguments.exit_with_parent:
         _end_with_parent()
+    allow_descriptors(arguments.max_connections)
     images = {name: open_recipe(spec, replaceable=True).image for name, spec in names.items()}
     listener = _listener(arguments)
     limits = Limits(arguments.max_connections, arguments.handshake_limit or None, arguments.idle_limit or None)
@@ -270,27 +271,35 @@ def _end_with_parent() -> None:
 @contextlib.contextmanager
 def _pid_file(path: str | None) -> Iterator[None]:
     """The file appears whole, and goes with us."""
-    from qemu_viso.errors import CannotCreateError
-
     if path is None:
         yield
         return
+    made = False
+    try:
+        with signals.deferred():
+            _write_whole(path, f"{os.getpid()}\n")
+            made = True
+        yield
+    finally:
+        if made:
+            with contextlib.suppress(OSError):  # somebody has removed it already, which is what we wanted
+                os.unlink(path)
+
+
+def _write_whole(path: str, text: str) -> None:
+    from qemu_viso.errors import CannotCreateError
+
     new = None
     try:
         with tempfile.NamedTemporaryFile("w", dir=os.path.dirname(os.path.abspath(path)), delete=False) as file:
             new = file.name
-            file.write(f"{os.getpid()}\n")
+            file.write(text)
             os.fchmod(file.fileno(), 0o644)
         os.rename(new, path)
     except OSError as error:
         if new is not None:
             os.unlink(new)
         raise CannotCreateError(f"the pid file '{path}' cannot be made: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # somebody has removed it already, which is what we wanted
-            os.unlink(path)
 
 
 def _run_command(command: str, server: Server, socket_path: str) -> int:

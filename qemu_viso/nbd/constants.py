@@ -141,14 +141,11 @@ class State(IntFlag):
 
 
 class Error(IntEnum):
-    """The only errors that may appear on the wire, of those that a read-only server has use for."""
+    """The errors that are answered with, all of them on the list of section "Error values"."""
 
     EPERM = 1
     EIO = 5
-    ENOMEM = 12
     EINVAL = 22
-    EOVERFLOW = 75
-    ESHUTDOWN = 108
 
 
 class Mode(IntEnum):

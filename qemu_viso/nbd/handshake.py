@@ -46,12 +46,10 @@ _U32 = struct.Struct(">I")
 
 
 class Tls(Enum):
-    """The three modes of section "TLS support" that a server can be in; SELECTIVETLS is not offered."""
+    """The modes of section "TLS support" that this server can be in: SELECTIVETLS is not among them."""
 
     NOTLS = "no"
     FORCEDTLS = "required"
-    ALLOWED = "allowed"
-    """SELECTIVETLS without exports that demand TLS: the client decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ class Handshake:
 
     Args:
         exports: by name; the empty name, if present, is the default export and is not listed.
-        tls: whether TLS is refused, offered or demanded.
+        tls: whether TLS is refused or demanded.
 
     Attributes:
         outcome: None as long as the handshake goes on.
@@ -185,10 +183,12 @@ class Handshake:
         return data
 
     def tls_started(self) -> None:
-        """TLS is up. Nothing that was negotiated before it counts (option STARTTLS)."""
+        """TLS is up.
+
+        What was negotiated before it must not count (option STARTTLS), and there is nothing: without TLS every option
+        but STARTTLS and ABORT has been refused.
+        """
         self._secure = True
-        self._mode = Mode.SIMPLE
-        self._contexts = None
         self.outcome = None
 
     def _parse(self) -> Generator[int, bytes, None]:
@@ -222,6 +222,8 @@ class Handshake:
     def _answer(self, option: int, data: bytes | None) -> None:
         """Data is None where there was too much of it."""
         self._option = option
+        if option == Option.SET_META_CONTEXT:
+            self._contexts = None  # whatever becomes of it: "including when this command fails"
         if option == Option.EXPORT_NAME:
             self._export_name(data or b"")
             return
@@ -359,7 +361,6 @@ class Handshake:
         self._reply(self._option, Rep.ACK)
 
     def _set_meta_context(self, data: bytes) -> None:
-        self._contexts = None  # "including when this command fails"
         export, queries = self._queries(data)
         # A bare namespace selects nothing here; unknown names are ignored.
         chosen = [name for name in CONTEXTS if name in queries]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from ipaddress import ip_address
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 LISTEN_FDS_START = 3
 """sd_listen_fds(3): the first descriptor that a service manager hands down."""
+PORT_TRIES = 16
+"""So many free ports of the first address are tried until one is free at the others too."""
 
 
 class Listener:
@@ -73,35 +76,49 @@ def listen_unix(path: str | None = None) -> Listener:
 
 
 def listen_tcp(host: str | None = None, port: int = DEFAULT_PORT) -> Listener:
-    """Listen on TCP.
+    """Listen on TCP, at all of a host's addresses.
 
     Args:
         host: a name or an address; None for loopback, IPv4 and IPv6 where there is any.
-        port: 0 for any free one.
+        port: 0 for any one that is free at all of them.
 
     Raises:
-        CannotCreateError: none of the addresses can be bound.
+        CannotCreateError: none of the addresses is this machine's, or the port is taken or forbidden at one of them.
         UsageError: the host has no address.
     """
     hosts = ["127.0.0.1", "::1"] if host is None else [host]
+    addresses = [address for name in hosts for address in _resolve(name)]
+    tries = 1 if port else PORT_TRIES
+    while True:
+        tries -= 1
+        try:
+            sockets = _bind_all(addresses, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not tries:
+                where = host or "localhost"
+                raise CannotCreateError(f"port {port} of '{where}' cannot be listened on: {error.strerror}") from None
+        else:
+            return Listener(sockets, TcpAddress(_public_name(host, sockets[0]), int(sockets[0].getsockname()[1])))
+
+
+def _bind_all(addresses: Sequence[tuple[socket.AddressFamily, str, int]], port: int) -> list[socket.socket]:
+    """A socket for each address that this machine has, all of one port: a client takes whichever it finds first."""
     sockets: list[socket.socket] = []
-    failure: OSError | None = None
     try:
-        for name in hosts:
-            for family, address, scope in _resolve(name):
-                try:
-                    sockets.append(_bind(family, address, port, scope))
-                    port = port or int(sockets[0].getsockname()[1])
-                except OSError as error:
-                    failure = error
+        for family, address, scope in addresses:
+            try:
+                sockets.append(_bind(family, address, port, scope))
+            except OSError as error:
+                last = (family, address, scope) == addresses[-1]
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) or (last and not sockets):
+                    raise
+            else:
+                port = int(sockets[-1].getsockname()[1])
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
-    if not sockets:
-        reason = failure.strerror if failure is not None else "no address"
-        raise CannotCreateError(f"port {port} of '{host or 'localhost'}' cannot be listened on: {reason}")
-    return Listener(sockets, TcpAddress(_public_name(host, sockets[0]), port))
+    return sockets
 
 
 def _resolve(host: str) -> list[tuple[socket.AddressFamily, str, int]]:
@@ -110,7 +127,8 @@ def _resolve(host: str) -> list[tuple[socket.AddressFamily, str, int]]:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise UsageError(f"the host '{host}' has no address: {error.strerror}") from None
-    return [(entry[0], str(entry[4][0]), int(entry[4][3]) if len(entry[4]) == 4 else 0) for entry in found]
+    addresses = [(entry[0], str(entry[4][0]), int(entry[4][3]) if len(entry[4]) == 4 else 0) for entry in found]
+    return list(dict.fromkeys(addresses))  # the host's tables may name one twice
 
 
 def _bind(family: socket.AddressFamily, address: str, port: int, scope: int) -> socket.socket:
@@ -144,7 +162,7 @@ def listen_activated() -> Listener | None:
     Both variables are removed, so that children do not believe in them.
 
     Raises:
-        ConfigurationError: LISTEN_FDS is not a number, or a descriptor is not a listening stream socket.
+        ConfigurationError: LISTEN_FDS is not a number, or a descriptor is not a listening Unix or TCP socket.
     """
     count, pid = os.environ.get("LISTEN_FDS"), os.environ.get("LISTEN_PID")
     if count is None or pid is None or pid != str(os.getpid()):
@@ -169,6 +187,8 @@ def _adopt(descriptor: int) -> socket.socket:
         raise ConfigurationError(f"descriptor {descriptor} is not a socket: {error.strerror}") from None
     if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         raise ConfigurationError(f"descriptor {descriptor} is not a listening stream socket")
+    if sock.family not in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+        raise ConfigurationError(f"descriptor {descriptor} is neither a Unix nor a TCP socket")
     return sock
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import selectors
+import select
 import socket
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Self
 
-from qemu_viso.errors import InternalError, QemuVisoError, UsageError
+from qemu_viso.errors import InternalError, QemuVisoError, UsageError, shown
 from qemu_viso.nbd import uri
 from qemu_viso.nbd.channel import (
     Channel,
@@ -40,10 +41,10 @@ logger = logging.getLogger("qemu_viso.nbd")
 
 CLOSE_GRACE = 2.0
 """Seconds that replies under way have to leave when the server closes."""
-ACCEPT_PAUSE = 0.1
-"""Seconds without new clients after the host had no descriptor for one."""
+ACCEPT_PAUSE = 100
+"""Milliseconds without new clients after the host had no descriptor for one."""
 MAX_REPORTS = 1000
-"""So many different failures of sources are logged."""
+"""So many different failures of one generation's sources are logged."""
 _RECEIVE = 1 << 12
 
 
@@ -64,12 +65,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class _Exports:
-    """One generation of images; a connection keeps the one that it began with."""
+    """One generation of images; a connection keeps the one that it began with.
+
+    Attributes:
+        reported: what has been told of their sources.
+    """
 
     images: dict[str, Image]
     status: dict[str, Status]
     known: dict[str, Export]
     workers: Workers | None = None
+    reported: set[str] = field(default_factory=set)
 
 
 class Server:
@@ -115,7 +121,6 @@ class Server:
         self._exports = _exports(exports)
         self._connections: dict[Thread, socket.socket] = {}
         self._lock = Lock()
-        self._reported: set[str] = set()
         self._stopped = self._closed = -1  # eventfds: one wakes `serve_forever`, one the acceptor
         self._acceptor: Thread | None = None
 
@@ -168,10 +173,9 @@ class Server:
 
     def serve_forever(self) -> None:
         """Wait until `stop` is called; the clients are served by other threads all the time."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._stopped, selectors.EVENT_READ)
-            while not selector.select():
-                pass
+        poll = select.poll()
+        poll.register(self._stopped, select.POLLIN)
+        poll.poll()
 
     def close(self) -> None:
         """Take no more clients, let the replies under way leave, end all threads and close all sockets."""
@@ -203,28 +207,30 @@ class Server:
                     break
 
     def _accept(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._closed, selectors.EVENT_READ)
-            for sock in self._listener.sockets:
-                sock.setblocking(False)
-                selector.register(sock, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    if not isinstance(key.fileobj, socket.socket):
-                        return
-                    self._welcome(key.fileobj)
+        # Unlike an epoll, a poll needs no descriptor of its own: it works when all are used up.
+        poll, pause = select.poll(), select.poll()
+        listening = {sock.fileno(): sock for sock in self._listener.sockets}
+        for sock in listening.values():
+            sock.setblocking(False)
+            poll.register(sock, select.POLLIN)
+        for each in (poll, pause):
+            each.register(self._closed, select.POLLIN)
+        while True:
+            ready = [descriptor for descriptor, _ in poll.poll()]
+            if self._closed in ready:
+                return
+            for descriptor in ready:
+                try:
+                    accepted, _ = listening[descriptor].accept()
+                except (BlockingIOError, ConnectionError):
+                    continue  # the client has gone again
+                except OSError as error:  # no descriptors or no memory: that takes a moment
+                    logger.warning("a connection cannot be accepted: %s", error.strerror)
+                    pause.poll(ACCEPT_PAUSE)
+                    continue
+                self._welcome(accepted)
 
-    def _welcome(self, listening: socket.socket) -> None:
-        try:
-            sock, _ = listening.accept()
-        except (BlockingIOError, ConnectionError):
-            return  # the client has gone again
-        except OSError as error:
-            logger.warning("a connection cannot be accepted: %s", error.strerror)
-            with selectors.DefaultSelector() as selector:  # no descriptors or no memory: that takes a moment
-                selector.register(self._closed, selectors.EVENT_READ)
-                selector.select(ACCEPT_PAUSE)
-            return
+    def _welcome(self, sock: socket.socket) -> None:
         thread = Thread(target=self._serve, args=(sock,), name="nbd-connection", daemon=True)
         with self._lock:
             full = len(self._connections) >= self.limits.connections
@@ -262,6 +268,7 @@ class Server:
     def _converse(self, sock: socket.socket) -> str | None:
         channel: Channel = PlainChannel(sock)
         exports = self._exports
+        report = partial(_report, exports.reported)
         deadline = Deadline(self.limits.handshake)
         handshake = Handshake(exports.known, Tls.NOTLS if self._tls is None else Tls.FORCEDTLS)
         buffer = memoryview(bytearray(_RECEIVE))
@@ -283,13 +290,13 @@ class Server:
                 return None
             handshake.receive(buffer[:count])
         if exports.workers is not None and isinstance(channel, PlainChannel):
-            served = exports.workers.serve(sock, outcome, self.limits.idle, self._report)
+            served = exports.workers.serve(sock, outcome, self.limits.idle, report)
             if served is not None:
                 return served[0]
         channel.limit(self.limits.idle)
         name = outcome.export.name
         parser = None if self._trace is None else TracedParser(outcome.mode, self._trace, name)
-        session = Session(channel, exports.images[name], exports.status[name], outcome, self._report, parser)
+        session = Session(channel, exports.images[name], exports.status[name], outcome, report, parser)
         wrong = session.run()
         channel.finish()
         return wrong
@@ -310,12 +317,13 @@ class Server:
             raise ChannelClosedError(f"TLS failed: {getattr(error, 'reason', None) or error}") from None
         return TlsChannel(secured)
 
-    def _report(self, error: Exception) -> None:
-        """One line for each thing that goes wrong with a source, however many reads it fails."""
-        sentence = error.message if isinstance(error, QemuVisoError) else str(error)
-        if sentence not in self._reported and len(self._reported) < MAX_REPORTS:
-            self._reported.add(sentence)
-            logger.error("%s", sentence)
+
+def _report(reported: set[str], error: Exception) -> None:
+    """One line for each thing that goes wrong with a source, however many reads it fails."""
+    sentence = error.message if isinstance(error, QemuVisoError) else str(error)
+    if sentence not in reported and len(reported) < MAX_REPORTS:
+        reported.add(sentence)
+        logger.error("%s", sentence)
 
 
 def _exports(exports: Mapping[str, Image]) -> _Exports:
@@ -323,12 +331,23 @@ def _exports(exports: Mapping[str, Image]) -> _Exports:
         raise UsageError("there is nothing to serve")
     images = dict(exports)
     for name in images:
-        if "\0" in name or len(name.encode(errors="surrogatepass")) > MAX_STRING:
-            raise UsageError(f"'{name[:64]}' cannot be the name of an export")
+        if not _is_string(name):
+            raise UsageError(
+                f"'{shown(name[:64])}' cannot be the name of an export",
+                hint=f"it has to be UTF-8 without NUL, of at most {MAX_STRING:,} bytes",
+            )
     known = {name: Export(name, image.size, f"{image.name}: an ISO image") for name, image in images.items()}
     if len(known) == 1:
         known[""] = next(iter(known.values()))
     return _Exports(images, {name: Status(image) for name, image in images.items()}, known)
+
+
+def _is_string(text: str) -> bool:
+    """Whether the protocol can carry it (section "Conventions")."""
+    try:
+        return "\0" not in text and len(text.encode()) <= MAX_STRING
+    except UnicodeEncodeError:  # a file's name need not be UTF-8
+        return False
 
 
 def _shut(sock: socket.socket, how: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 
 from qemu_viso.errors import ConfigurationError, MissingInputError
@@ -20,6 +21,7 @@ def server_context(certificate: str, key: str, client_authority: str | None = No
         MissingInputError: a file is not there.
         ConfigurationError: a file cannot be read, or is not what it should be.
     """
+    files = [name for name in (certificate, key, client_authority) if name is not None]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # section "TLS versions"
     try:
@@ -28,13 +30,13 @@ def server_context(certificate: str, key: str, client_authority: str | None = No
         if client_authority is not None:
             context.load_verify_locations(client_authority)
             context.verify_mode = ssl.CERT_REQUIRED
-    except FileNotFoundError as error:
-        missing = error.filename or f"{certificate}', '{key}' or '{client_authority}"
+    except FileNotFoundError:  # OpenSSL does not say which
+        missing = next((name for name in files if not os.path.exists(name)), certificate)
         raise MissingInputError(f"the TLS file '{missing}' does not exist") from None
     except (ssl.SSLError, OSError, ValueError) as error:
-        files = ", ".join(f"'{name}'" for name in (certificate, key, client_authority) if name is not None)
+        named = ", ".join(f"'{name}'" for name in files)
         raise ConfigurationError(
-            f"the TLS files {files} cannot be used: {getattr(error, 'reason', None) or error}",
+            f"the TLS files {named} cannot be used: {getattr(error, 'reason', None) or error}",
             hint="certificates and an unencrypted key in PEM form are wanted, and the key must be the certificate's",
         ) from None
     return context

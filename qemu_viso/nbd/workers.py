@@ -83,7 +83,7 @@ class Workers:
             report: takes every error that a source raises.
 
         Returns:
-            What the client did wrong, if anything; None instead of the tuple where there is no worker.
+            What the client did wrong, if anything; None instead of the tuple where no worker can take it.
 
         Raises:
             ChannelClosedError, ChannelTimeoutError: as `Session.run`.
@@ -91,7 +91,10 @@ class Workers:
         with self._chosen() as worker:
             if worker is None:
                 return None
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            except OSError:  # no descriptor is left
+                return None
             order = (selected.export.name, selected.mode.name, selected.contexts, selected.rest, idle)
             with ours:
                 with theirs:

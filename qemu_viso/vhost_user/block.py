@@ -84,7 +84,9 @@ class BlockDevice:
         self._told_lock = Lock()
 
     def answer(self, chain: Chain) -> int:
-        """Carry out a request and write its status; the number of bytes written from its first writable buffer on.
+        """Carry out a request and write its status; how many bytes from its first writable one on are written.
+
+        An answer that leaves a gap before the status ends there: the length must not cover it (2.7.8.2).
 
         Raises:
             RingError: it has no room for a status, or no header: there is no request to answer.
@@ -99,18 +101,19 @@ class BlockDevice:
         kind, _, sector = _REQUEST.unpack_from(header)
         data, status = _split_status(chain.writable)
         length = chain.writable_length - 1
+        filled = 0
         if kind == T_IN:
-            verdict = self._read(sector, length, data)
+            verdict, filled = self._read(sector, length, data), length
         elif kind == T_GET_ID:
-            verdict = self._get_id(length, data)
+            verdict, filled = self._get_id(length, data), _ID_SIZE
         elif kind == T_FLUSH:
             verdict = S_OK  # nothing is ever written, so nothing is ever left to write
         else:  # T_OUT must fail on a read-only device (5.2.6.2); the other writes have not been offered
             verdict = S_IOERR if kind == T_OUT else S_UNSUPP
         status[0] = verdict
-        if verdict == S_OK and kind != T_FLUSH:
-            return length + 1
-        return 0 if length else 1
+        if verdict != S_OK:
+            filled = 0
+        return filled + 1 if filled == length else filled
 
     def _read(self, sector: int, length: int, buffers: list[memoryview]) -> int:
         if length % SECTOR or sector * SECTOR + length > self._image.size:
@@ -140,7 +143,7 @@ class BlockDevice:
         _log.error("%s", sentence)
 
     def _get_id(self, length: int, buffers: list[memoryview]) -> int:
-        """The medium's name; the buffer must have 20 bytes (5.2.6.1)."""
+        """The medium's name; the buffer must have room for its 20 bytes (5.2.6.1)."""
         if length < _ID_SIZE:
             return S_UNSUPP
         _copy(memoryview(self._id), buffers)

@@ -122,8 +122,14 @@ class Device:
                 pause.poll(_PAUSE_MILLISECONDS)
                 continue
             self._connections = [each for each in self._connections if each.lives]
-            self._connections.append(Connection(self, sock))
-            self._connections[-1].start()
+            connection = Connection(self, sock)
+            try:
+                connection.start()
+            except RuntimeError as error:
+                _log.error("a connection cannot be served: %s", str(error))
+                sock.close()
+            else:
+                self._connections.append(connection)
 
 
 class Connection:
@@ -146,7 +152,7 @@ class Connection:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Begin to listen to the front end."""
+        """Begin to listen to the front end; raises RuntimeError where the host has no thread for it."""
         self._thread.start()
 
     def end(self) -> None:
@@ -260,8 +266,12 @@ class Connection:
             raise InternalError(f"ring {index} was to be started before it was set up")
         queue = Virtqueue(self._memory, ring.layout, self._session.features, ring.base, self._part(index))
         worker = RingWorker(f"vhost-user-blk ring {index}", queue, self._block, ring.kick, ring.call, ring.error)
+        try:
+            worker.start()
+        except RuntimeError as error:
+            worker.discard()
+            raise RefusedError(f"ring {index} cannot be served: {error}") from None
         self._workers[index] = worker
-        worker.start()
 
     def _stop_ring(self, index: int) -> None:
         worker = self._workers.pop(index, None)

@@ -58,8 +58,13 @@ class RingWorker:
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin with what is in the ring already."""
+        """Begin with what is in the ring already; raises RuntimeError where the host has no thread for it."""
         self._thread.start()
+
+    def discard(self) -> None:
+        """Instead of `stop`, for a worker that could not start."""
+        os.close(self._wake)
+        del self._thread  # which refers to us: nobody may keep the front end's descriptors open
 
     def stop(self) -> int:
         """Finish the request under way and end the thread; the index of the available ring at which to go on."""

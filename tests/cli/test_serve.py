@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import resource
 import select
 import shutil
 import signal
@@ -20,6 +21,7 @@ import pytest
 
 from tests.cli.test_commands import NEEDS_LIBNBD, qemu_viso
 from tests.nbd.test_tls import authority, certificate
+from tests.nbd.wire import Client
 from tests.recipes import write_files, write_recipe
 
 if TYPE_CHECKING:
@@ -297,6 +299,63 @@ def test_pid_file(recipes: tuple[str, str], tmp_path: Path) -> None:
     done = qemu_viso("serve", recipes[0], "--pid-file", str(tmp_path / "no" / "pid"), "--run", "true")
     assert done.returncode == 73
     assert os.listdir(tmp_path).count("pid") == 0
+
+
+def test_a_signal_before_the_pid_file_is_there_leaves_nothing(recipes: tuple[str, str], tmp_path: Path) -> None:
+    """It comes while the file has a name of its own, and not yet the one that it is to have."""
+    folder = tmp_path / "pid files"
+    folder.mkdir()
+    words = ["serve", recipes[0], "--pid-file", str(folder / "pid"), "--run", "true"]
+    program = f"""
+import os, signal, sys
+from qemu_viso.cli.main import main
+def rename(new, path):
+    assert os.listdir({str(folder)!r}) == [os.path.basename(new)]
+    signal.raise_signal(signal.SIGTERM)
+    whole(new, path)
+whole, os.rename = os.rename, rename
+sys.exit(main({words!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (143, "")
+    assert os.listdir(folder) == []
+
+
+def test_a_name_that_is_not_utf_8_is_no_export(tmp_path: Path) -> None:
+    write_files(tmp_path, {"one": b"the first\n"})
+    recipe = write_recipe(tmp_path, "/f=one", name="bad\udcff.viso")
+    for more in ([], [write_recipe(tmp_path, "/f=one", name="two.viso")]):
+        done = qemu_viso("serve", recipe, *more, "--run", "echo served")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "cannot be the name of an export" in done.stderr
+        assert "UTF-8" in done.stderr
+        assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_clients_that_need_more_descriptors_than_the_usual_limit(tmp_path: Path, workers: str) -> None:
+    """The limit that a process begins with is raised as far as its clients need it: each keeps files open."""
+    contents = {f"{number}": f"content of {number:4}".encode() for number in range(160)}
+    write_files(tmp_path, contents)
+    recipe = write_recipe(tmp_path, " ".join(f"/{name}={name}" for name in contents))
+    whole = rendered(recipe, tmp_path)
+    places = [(whole.index(content), content) for content in contents.values()]
+    path = str(tmp_path / "socket")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+    try:
+        server = serving(recipe, "--socket", path, "--max-connections", "40", "--workers", workers)
+        with server as (process, _), contextlib.ExitStack() as clients:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            for number in range(40):
+                client = clients.enter_context(Client(path))
+                for offset, content in places[4 * number : 4 * number + 4]:
+                    assert client.read(offset, len(content)) == content
+            process.terminate()
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_limits(recipes: tuple[str, str], tmp_path: Path) -> None:

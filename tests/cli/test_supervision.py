@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource
 import select
 import shutil
 import signal
@@ -46,6 +47,18 @@ def kill_bridge(export: subprocess.Popen[str]) -> None:
     descriptor = os.pidfd_open(pid)
     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     os.close(descriptor)
+
+
+def test_the_bridge_may_open_as_many_files_as_its_clients_need(recipe: str) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, before[1]))
+    try:
+        with exporting(recipe, "nbd") as (process, _):
+            soft, hard = resource.prlimit(children(process.pid)["bridge"], resource.RLIMIT_NOFILE)
+            assert (soft, hard) == (min(before[1], 3072), before[1])
+            process.terminate()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def progress(convert: subprocess.Popen[bytes]) -> Iterator[float]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CORPUS = Path(__file__).with_name("fuzz_corpus.txt")
 ERRORS = {1, 5, 12, 22, 28, 75, 95, 108}
 """Section "Error values"."""
-HANDSHAKES = {0: Tls.NOTLS, 1: Tls.FORCEDTLS, 2: Tls.ALLOWED}
+HANDSHAKES = {0: Tls.NOTLS, 1: Tls.FORCEDTLS, 2: Tls.NOTLS}
 SESSIONS = {3: Mode.SIMPLE, 4: Mode.STRUCTURED, 5: Mode.EXTENDED}
 GREETING = b"NBDMAGICIHAVEOPT\0\x03"
 

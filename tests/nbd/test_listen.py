@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from qemu_viso.errors import CannotCreateError, ConfigurationError, TryAgainError, UsageError
-from qemu_viso.nbd import listen_activated, listen_tcp, listen_unix, notify
+from qemu_viso.nbd import listen, listen_activated, listen_tcp, listen_unix, notify
 from qemu_viso.nbd.uri import TcpAddress, UnixAddress, build
 from tests.nbd.wire import Client
 
@@ -92,6 +93,59 @@ def test_tcp_that_cannot_be_had() -> None:
             listen_tcp("127.0.0.1", listener.address.port)
     with pytest.raises(CannotCreateError, match="cannot be listened on"):
         listen_tcp("192.0.2.1", 0)  # an address that no machine has (RFC 5737)
+
+
+def test_a_port_that_is_taken_on_one_family_is_not_to_be_had() -> None:
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.socket(family) as other:
+            other.bind((address, 0))
+            other.listen()
+            port = other.getsockname()[1]
+            with pytest.raises(CannotCreateError, match=f"port {port} of 'localhost' .* in use"):
+                listen_tcp(port=port)
+
+
+def test_any_free_port_is_free_on_both_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET6) as other:
+        other.bind(("::1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        bind, asked = listen._bind, []
+
+        def unlucky(family: socket.AddressFamily, address: str, port: int, scope: int) -> socket.socket:
+            asked.append(port)
+            return bind(family, address, taken if len(asked) == 1 else port, scope)
+
+        monkeypatch.setattr(listen, "_bind", unlucky)
+        with listen_tcp(port=0) as listener:
+            assert isinstance(listener.address, TcpAddress)
+            assert [sock.getsockname()[:2] for sock in listener.sockets] == [
+                ("127.0.0.1", listener.address.port),
+                ("::1", listener.address.port),
+            ]
+            assert listener.address.port != taken
+    assert asked[:3] == [0, taken, 0]
+
+
+@pytest.mark.parametrize("reason", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+def test_a_family_that_the_host_lacks_is_passed_over(monkeypatch: pytest.MonkeyPatch, reason: int) -> None:
+    bind = listen._bind
+
+    def only_v4(family: socket.AddressFamily, address: str, port: int, scope: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(reason, os.strerror(reason))
+        return bind(family, address, port, scope)
+
+    monkeypatch.setattr(listen, "_bind", only_v4)
+    with listen_tcp(port=0) as listener:
+        assert [sock.family for sock in listener.sockets] == [socket.AF_INET]
+
+
+def test_an_address_that_a_host_has_twice_is_bound_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    twice = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))] * 2
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: twice)
+    with listen_tcp("host.invalid", 0) as listener:
+        assert len(listener.sockets) == 1
 
 
 def test_a_host_without_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +228,18 @@ def test_activation_with_a_descriptor_that_does_not_listen(tmp_path: Path) -> No
     with socket.socket(socket.AF_UNIX) as sock, activated(tmp_path, sock) as process:
         _, told = process.communicate()
     assert "ConfigurationError: descriptor 3 is not a listening stream socket" in told
+
+
+def test_activation_with_a_socket_of_a_family_that_is_not_served(tmp_path: Path) -> None:
+    try:
+        sock = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+        sock.bind((socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
+        sock.listen()
+    except OSError as error:
+        pytest.skip(f"no socket but Unix and TCP listens here: {error}")
+    with sock, activated(tmp_path, sock) as process:
+        _, told = process.communicate()
+    assert told == "ConfigurationError: descriptor 3 is neither a Unix nor a TCP socket\n"
 
 
 @pytest.mark.parametrize("abstract", [False, True])

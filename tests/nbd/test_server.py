@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import struct
@@ -23,6 +24,8 @@ from tests.nbd.images import Mixed, mixed
 from tests.nbd.wire import OPT, READ, WRITE, Client, info_data, option, request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qemu_viso.nbd import Listener
 
 
@@ -172,6 +175,64 @@ def test_too_many_connections(image: Mixed, workers: int, caplog: pytest.LogCapt
             assert fourth.read(0, 1) == b"\0"
 
 
+@contextlib.contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """This process may open so many more files, and no others."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    numbers = [os.open("/dev/null", os.O_RDONLY) for _ in range(count + 1)]
+    for number in numbers:
+        os.close(number)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (numbers[-1], before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+class Heard(logging.Handler):
+    """Waits for a sentence in the log."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self._words = words
+        self._event = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._words in record.getMessage():
+            self._event.set()
+
+    def wait(self) -> None:
+        assert self._event.wait(30), self._words
+
+
+def test_a_server_without_descriptors_accepts_again_when_it_has_some(image: Mixed, workers: int) -> None:
+    listener = listen_unix()
+    heard = Heard("cannot be accepted: Too many open files")
+    logging.getLogger("qemu_viso.nbd").addHandler(heard)
+    try:
+        with Server({"test": image.image}, listener, workers=workers):
+            with descriptors_left(1), connect(listener) as waiting:
+                heard.wait()
+                waiting.shutdown(socket.SHUT_WR)
+            with Client(path_of(listener)) as client:
+                assert client.read(0, 512) == bytes(512)
+    finally:
+        logging.getLogger("qemu_viso.nbd").removeHandler(heard)
+
+
+def test_a_connection_that_cannot_be_handed_to_a_worker_is_served_by_a_thread(
+    image: Mixed, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen_unix()
+    with (
+        Server({"test": image.image}, listener, workers=1),
+        descriptors_left(2),  # one for the client's socket, one for the server's
+        Client(path_of(listener)) as client,
+    ):
+        assert client.read(0, 512) == bytes(512)
+    assert all(record.levelno < logging.ERROR for record in caplog.records)
+
+
 def test_the_handshake_has_a_deadline_that_dripping_does_not_escape(image: Mixed) -> None:
     listener = listen_unix()
     with Server({"test": image.image}, listener, limits=Limits(handshake=0.2)), connect(listener) as silent:
@@ -309,6 +370,8 @@ def test_something_must_be_served(image: Mixed) -> None:
             Server({}, listener)
         with pytest.raises(UsageError, match="cannot be the name"):
             Server({"a\0b": image.image}, listener)
+        with pytest.raises(UsageError, match="cannot be the name"):
+            Server({"bad\udcff": image.image}, listener)
         with pytest.raises(UsageError, match="cannot be the name"):
             Server({"x" * 5000: image.image}, listener)
 

@@ -88,6 +88,22 @@ def test_a_file_that_changes_while_it_is_open(
     assert len(lines) == 1
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_wrong_is_told_again_of_new_images(
+    image: Mixed, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen_unix()
+    assert isinstance(listener.address, UnixAddress)
+    truncated(image.files["big"])
+    with Server({"test": image.image}, listener, workers=workers) as server, caplog.at_level(logging.ERROR):
+        for told in (1, 2):
+            for _ in range(2):
+                with Client(listener.address.path) as client:
+                    assert client.ask(READ, image.starts["big"], 512).error == EIO
+            assert len([record for record in caplog.records if str(image.files["big"]) in record.message]) == told
+            server.replace({"test": Image(image.image.regions, "test")})
+
+
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("change", [changed, truncated, replaced, removed, turned_into_a_fifo])
 def test_a_file_that_changes_before_it_is_opened(

@@ -214,10 +214,11 @@ def test_old_tls_is_refused(listening: str, folder: Path) -> None:
 
 def test_files_that_are_not_there_or_not_what_they_should_be(folder: Path, tmp_path: Path) -> None:
     good, key = str(folder / "server-cert.pem"), str(folder / "server-key.pem")
-    with pytest.raises(MissingInputError):
-        server_context(str(tmp_path / "none"), key)
-    with pytest.raises(MissingInputError):
-        server_context(good, key, str(tmp_path / "none"))
+    none = str(tmp_path / "none")
+    for arguments in ((none, key), (good, none), (good, key, none)):
+        with pytest.raises(MissingInputError) as caught:
+            server_context(*arguments)
+        assert caught.value.message == f"the TLS file '{none}' does not exist"
     with pytest.raises(ConfigurationError, match="cannot be used"):
         server_context(good, str(folder / "client-key.pem"))
     nonsense = tmp_path / "nonsense"

@@ -1,8 +1,9 @@
-"""The transmission phase's core: every mode before every message, fed whole, byte by byte, and with trailing data."""
+"""The transmission phase's core: every message in every state, fed whole, byte by byte, and with trailing data."""
 
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -28,25 +29,56 @@ from tests.nbd.wire import (
     request,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SIZE = 1 << 20
 
 # What a client may send, as (type, flags, length, payload); the offset is 4096 everywhere.
 MESSAGES = {
     "read": (READ, 0, 512, b""),
     "read, DF": (READ, DF, 512, b""),
+    "read, payload": (READ, PAYLOAD_LEN, 4, b"read"),
     "write": (WRITE, 0, 5, b"write"),
     "write, payload": (WRITE, PAYLOAD_LEN, 5, b"write"),
     "write of nothing": (WRITE, 0, 0, b""),
+    "write of nothing, payload": (WRITE, PAYLOAD_LEN, 0, b""),
+    "write, too much": (WRITE, 0, (1 << 25) + 1, b""),
+    "write, payload, too much": (WRITE, PAYLOAD_LEN, (1 << 25) + 1, b""),
     "disc": (DISC, 0, 0, b""),
+    "disc, payload": (DISC, PAYLOAD_LEN, 2, b"go"),
     "flush": (FLUSH, 0, 0, b""),
+    "flush, payload": (FLUSH, PAYLOAD_LEN, 5, b"flush"),
     "trim": (TRIM, 0, 512, b""),
+    "trim, payload": (TRIM, PAYLOAD_LEN, 4, b"trim"),
     "cache": (CACHE, 0, 512, b""),
-    "cache, payload": (CACHE, PAYLOAD_LEN, 3, b"abc"),
+    "cache, payload": (CACHE, PAYLOAD_LEN, 5, b"cache"),
     "zeroes": (ZEROES, 0, 512, b""),
+    "zeroes, payload": (ZEROES, PAYLOAD_LEN, 6, b"zeroes"),
     "status": (STATUS, 0, 512, b""),
+    "status, one": (STATUS, REQ_ONE, 512, b""),
     "status, payload": (STATUS, PAYLOAD_LEN, 12, struct.pack(">QI", 512, 1)),
+    "status, one, payload": (STATUS, REQ_ONE | PAYLOAD_LEN, 12, struct.pack(">QI", 512, 1)),
+    "status, payload of nothing": (STATUS, PAYLOAD_LEN, 0, b""),
+    "status, payload, too much": (STATUS, PAYLOAD_LEN, 0xFFFFFFFF, b""),
     "unknown": (99, 0, 512, b""),
+    "unknown, payload": (99, PAYLOAD_LEN, 7, b"unknown"),
+    "bad magic": (READ, 0, 512, b""),
 }
+EARLIER: dict[str, Callable[[Mode], bytes]] = {
+    # What has been received before: a whole request, or the beginning of one that ends where the message is.
+    "fresh": lambda _mode: b"",
+    "after a read": lambda mode: sent(mode, READ, 0, 512),
+    "after a payload": lambda mode: sent(mode, WRITE, PAYLOAD_LEN * (mode is Mode.EXTENDED), 5, b"write"),
+    "in a header": lambda mode: sent(mode, READ, 0, 512)[:11],
+    "in a payload": lambda mode: sent(mode, WRITE, PAYLOAD_LEN * (mode is Mode.EXTENDED), 20, b"half of it"),
+    "after a violation": lambda _mode: bytes(32),
+}
+
+
+def sent(mode: Mode, kind: int, given: int, length: int, payload: bytes = b"") -> bytes:
+    header = request(kind, 4096, length, flags=given, cookie=1 << 63, extended=mode is Mode.EXTENDED)
+    return header + (payload if has_payload(mode, kind, given) else b"")
 
 
 def has_payload(mode: Mode, kind: int, given: int) -> bool:
@@ -54,29 +86,51 @@ def has_payload(mode: Mode, kind: int, given: int) -> bool:
     return bool(given & PAYLOAD_LEN) if mode is Mode.EXTENDED else kind == WRITE
 
 
+def split(mode: Mode, stream: bytes) -> tuple[list[tuple[int, int, int, int, bytes]], bool]:
+    """Type, flags, offset, length and payload of each request of a stream, and whether the client broke the rules."""
+    form = ">IHHQQQ" if mode is Mode.EXTENDED else ">IHHQQI"
+    size, magic = struct.calcsize(form), 0x21E41C71 if mode is Mode.EXTENDED else 0x25609513
+    requests: list[tuple[int, int, int, int, bytes]] = []
+    while len(stream) >= size:
+        found, given, kind, _, offset, length = struct.unpack_from(form, stream)
+        brings = has_payload(mode, kind, given)
+        if found != magic or (brings and length > 1 << 25):
+            return requests, True
+        end = size + length * brings
+        if len(stream) < end:
+            break
+        requests.append((kind, given, offset, length, stream[size:end] if kind == STATUS else b""))
+        stream = stream[end:]
+    return requests, False
+
+
 @pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("state", EARLIER)
 @pytest.mark.parametrize("mode", list(Mode))
-def test_every_mode_and_message(mode: Mode, message: str) -> None:
-    kind, given, length, payload = MESSAGES[message]
-    sent = request(kind, 4096, length, flags=given, cookie=1 << 63, extended=mode is Mode.EXTENDED)
-    brings = has_payload(mode, kind, given)
-    if brings:
-        sent += payload
-    kept = payload if brings and kind == STATUS else b""
+def test_every_state_and_message(mode: Mode, state: str, message: str) -> None:
+    earlier, one = EARLIER[state](mode), sent(mode, *MESSAGES[message])
+    if message == "bad magic":
+        one = bytes([one[0] ^ 1]) + one[1:]
     follower = request(FLUSH, cookie=5, extended=mode is Mode.EXTENDED)
 
-    whole = RequestParser(mode)
-    (found,) = whole.receive(sent)
-    assert (command(found), flags(found), found[1:]) == (kind, given, (1 << 63, 4096, length, kept))
+    def received(*chunks: bytes) -> tuple[list[tuple[int, int, int, int, bytes]], bool]:
+        parser = RequestParser(mode)
+        found = [each for chunk in (earlier, *chunks) for each in parser.receive(chunk)]
+        requests = [(command(each), flags(each), each[2], each[3], each[4]) for each in found]
+        assert parser.receive(b"") == []
+        return requests, parser.violation is not None
 
-    slowly = RequestParser(mode)
-    assert [one for byte in sent for one in slowly.receive(bytes([byte]))] == [found]
-
-    trailing = RequestParser(mode)
-    assert trailing.receive(sent + follower[:9]) == [found]
-    (second,) = trailing.receive(follower[9:])
-    assert (command(second), second[1]) == (FLUSH, 5)
-    assert (whole.violation, slowly.violation, trailing.violation) == (None, None, None)
+    alone, followed = split(mode, earlier + one), split(mode, earlier + one + follower)
+    if state == "fresh":  # what is expected of the model itself
+        too_much = "too much" in message and has_payload(mode, *MESSAGES[message][:2])
+        violates = too_much or message == "bad magic"
+        assert alone[1] == violates
+        assert [each[:2] for each in alone[0]] == [MESSAGES[message][:2]] * (not violates)
+        assert [each[0] for each in followed[0][1:]] == [FLUSH] * (not violates)
+    assert received(one) == alone
+    assert received(*(bytes([byte]) for byte in one)) == alone
+    assert received(one + follower) == followed
+    assert received(one + follower[:9], follower[9:]) == followed
 
 
 @pytest.mark.parametrize("mode", list(Mode))

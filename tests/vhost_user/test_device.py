@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import struct
 import threading
 from contextlib import ExitStack
@@ -138,6 +139,51 @@ def test_flush_and_identity(path: str) -> None:
         assert driver.run(8, 0, [20]) == (OK, 21, b"medium".ljust(20, b"\0"))
         assert driver.run(8, 0, [8, 12]) == (OK, 21, b"medium".ljust(20, b"\0"))
         assert driver.run(8, 0, [19])[:2] == (UNSUPP, 0)
+
+
+@pytest.mark.parametrize(("lengths", "written"), [((20,), 21), ((7, 13), 21), ((64,), 20), ((20, 1), 20), ((21,), 20)])
+def test_an_identity_is_no_longer_than_it_is(path: str, lengths: tuple[int, ...], written: int) -> None:
+    """VIRTIO 1.2, 2.7.8.2: the used length covers what was written, up to the first byte that was not."""
+    with FrontEnd(path) as front_end:
+        driver = front_end.start()
+        status, length, data = driver.run(8, 0, lengths)
+        assert (status, length) == (OK, written)
+        assert data == b"medium".ljust(sum(lengths), b"\0")
+
+
+def test_a_thread_that_the_host_refuses_ends_one_connection(
+    path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(prefix: str) -> None:
+        def starts(thread: threading.Thread) -> None:
+            if thread.name.startswith(prefix):
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", starts)
+
+    refuse("vhost-user-blk connection")
+    with FrontEnd(path) as front_end:
+        assert front_end.receive() is None
+    refuse("vhost-user-blk ring")
+    with FrontEnd(path) as front_end:
+        front_end.negotiate()
+        front_end.share_memory()
+        driver = Driver(front_end, 0, 64, EVERYTHING, 0)
+        front_end.rings.append(driver)
+        with pytest.raises(AssertionError):
+            driver.set_up()
+        front_end.socket.shutdown(socket.SHUT_WR)
+        assert front_end.receive() is None
+    refuse("nobody")
+    with FrontEnd(path) as front_end:
+        assert front_end.start().read(0, 512)[0] == OK
+    assert [record.getMessage() for record in caplog.records] == [
+        "a connection cannot be served: can't start new thread",
+        "the front end's SET_VRING_ENABLE was refused: ring 0 cannot be served: can't start new thread",
+    ]
 
 
 def test_a_long_name_is_cut_between_characters(tmp_path: Path) -> None:
