@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qemu_viso.tree.attributes import AttributeRules
     from qemu_viso.tree.boot import BootOptions
     from qemu_viso.tree.existing.importing import Imported, ImportedDisk
-    from qemu_viso.tree.nodes import File, Namespace
+    from qemu_viso.tree.nodes import Namespace
     from qemu_viso.tree.origin import Clock, HostOrigin, Origin, WalkOptions
     from qemu_viso.tree.tree import Tree
     from qemu_viso.viso.recipe import ImportIso, PushIso, VolumeField
@@ -28,11 +28,7 @@ BOOT_CODE_BYTES = 440
 
 
 class ExistingImages:
-    """Images that are imported into a tree, and images that sources come out of.
-
-    Attributes:
-        catalog: the file that an imported boot catalog is; None where there is none.
-    """
+    """Images that are imported into a tree, and images that sources come out of."""
 
     def __init__(
         self,
@@ -51,7 +47,6 @@ class ExistingImages:
         self._origins: list[Origin] = [host]
         self._only_udf: list[tuple[int, str]] = []
         self._disk: tuple[ImportedDisk, str] | None = None
-        self.catalog: File | None = None
 
     @property
     def origin(self) -> Origin:
@@ -100,13 +95,13 @@ class ExistingImages:
         from qemu_viso.tree.existing.medium import Medium
 
         image = ExistingImage(Medium(self.origin.data(step.path), step.path))
-        imported = import_image(image, self._rules, self._clock, el_torito=step.el_torito)
+        catalog = self._boot.catalog if step.el_torito else None
+        imported = import_image(image, self._rules, self._clock, catalog)
         graft.merge(self._tree.root, imported.root, ALL_NAMESPACES, "/")
         self._tree.warnings += imported.warnings
         self._take_over_settings(imported, given)
         if imported.entries:
             self._boot.take_over(imported.entries, step.place)
-            self.catalog = imported.catalog
         if imported.only_udf:
             self._only_udf.append((imported.only_udf, step.path))
         if imported.disk is not None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from qemu_viso.image import Literal
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -25,6 +27,9 @@ class Namespace(IntEnum):
 
 
 ALL_NAMESPACES = frozenset(Namespace)
+
+BOOT_CATALOG = Literal(b"", "boot catalog")
+"""What the boot catalog's file holds until the layout makes its bytes."""
 
 
 class Attributes(NamedTuple):
@@ -191,3 +196,8 @@ class Directory:
 
 Node = File | Directory | Link
 """Anything that can have a name in an image."""
+
+
+def is_boot_catalog(node: Node) -> bool:
+    """Is it the boot catalog, which stays in the image whatever a recipe says?"""
+    return isinstance(node, File) and node.data is BOOT_CATALOG

@@ -50,10 +50,12 @@ def parse_names(word: str, count: int) -> tuple[str | None, ...]:
     """Names without a source.
 
     Raises:
-        BadValueError: too many `=`, or a part of 4,096 bytes or more.
+        BadValueError: too many `=`, a part of 4,096 bytes or more, or a name that is `.` or `..`.
     """
     for part in word.split("="):
         checked_length(part)
+        if (last := part.rstrip("/").rpartition("/")[2]) in (".", ".."):
+            raise BadValueError(f"ends in '{last}', which nothing can be called", "write the name itself")
     return _names(word, count, and_source=False)
 
 

@@ -74,6 +74,7 @@ BODIES = [
     "--eltorito-add-image /boot.img=:remove:",
     "--rename a ''",
     "--boot-catalog /a=/b",
+    "--boot-catalog /a/..",
     "--pop",
     "--name-setup=iso,,joliet",
     "--name-setup=iso,joliet,rr,rr,rr,rr,rr,rr,rr",
