@@ -197,7 +197,7 @@ def test_the_catalog_is_there_from_the_option_that_names_it(tmp_path: Path) -> N
 
 def test_the_catalog_cannot_be_removed_but_its_directory_can(tmp_path: Path) -> None:
     for word in (":remove:", ":must-remove:"):
-        with pytest.raises(RecipeError, match="'/X/boot.CAT' is the boot catalog"):
+        with pytest.raises(RecipeError, match=r"'/X/boot.CAT' is the boot catalog"):
             tree(tmp_path, f"/=d -b /b -c /x/boot.cat /X/boot.CAT={word}")
 
     found = tree(tmp_path, "/=d -b /b -c /x/boot.cat /x=:remove:")

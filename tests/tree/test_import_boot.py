@@ -81,7 +81,7 @@ def test_an_imported_catalog_is_the_recipes(bios_and_uefi: Path, tmp_path: Path)
     assert named == [path for path in view(moved.joliet) if path.endswith(".cat")] == ["/mine.cat"]
     assert moved.rock is not None
     assert moved.rock.tree["/mine.cat"].extents[0].start // 2048 == catalog(moved).sector
-    with pytest.raises(RecipeError, match="'/isolinux/boot.cat' is the boot catalog"):
+    with pytest.raises(RecipeError, match=r"'/isolinux/boot.cat' is the boot catalog"):
         opened(tmp_path, f"--import-iso={bios_and_uefi} /isolinux/boot.cat=:remove:")
     skipped = seen(opened(tmp_path, f"--import-iso-skip-eltorito={bios_and_uefi} /isolinux/boot.cat=:must-remove:"))
     assert "/isolinux/boot.cat" not in view(skipped.rock)
