@@ -218,7 +218,8 @@ WALK = (
         "",
         v.GLOB,
         lambda at, glob: (r.Exclude(at, glob),),
-        "leave out what matches by name or whole path in directories added from here on",
+        "leave out what matches by its name, or by its path from the source as it is written here, in directories "
+        "added from here on",
         also="-m -x --exclude -exclude",
     ),
     _takes(

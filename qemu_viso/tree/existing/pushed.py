@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import stat
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,8 @@ class PushedOrigin:
             MissingInputError: the image has nothing of that name.
             RecipeError: it is neither a file nor a directory, or the image is damaged.
         """
-        maker = NodeMaker(rules, self._clock, self._left_out)
+        written = source.replace("\\", "/").rstrip("/")
+        maker = NodeMaker(rules, self._clock, lambda path, found: self._left_out(written, path, found))
         found = self._paths.look_up(source)
         if found.location is not None:
             node: Node = maker.tree(self._system, found, ALL_NAMESPACES)
@@ -91,7 +93,9 @@ class PushedOrigin:
             )
         return found.data
 
-    def _left_out(self, path: str, found: Found) -> bool:
+    def _left_out(self, written: str, path: str, found: Found) -> bool:
         if stat.S_ISLNK(found.mode) and self._options.ignore_links:
             return True
-        return self._options.excludes(path, found.name)
+        return self._options.excluding and self._options.excludes(
+            written + posixpath.dirname(path).rstrip("/"), found.name
+        )
