@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from qemu_viso.image import Content
+    from qemu_viso.tree.facts import Facts
     from qemu_viso.tree.naming import Setup
     from qemu_viso.tree.nodes import Node
 
@@ -34,12 +35,15 @@ TRANS_TBL = "TRANS.TBL"
 _DEFAULT_NAMES = (frozenset((Name.ISO, Name.JOLIET, Name.UDF)),)
 
 
-def build_tree(recipe: steps.Recipe, *, environment: Mapping[str, str] | None = None) -> Tree:
+def build_tree(
+    recipe: steps.Recipe, *, environment: Mapping[str, str] | None = None, facts: Facts | None = None
+) -> Tree:
     """Carry a recipe out.
 
     Args:
         recipe: what to do; relative sources are relative to the directory of `recipe.path`.
         environment: where SOURCE_DATE_EPOCH is looked up; the process's own by default.
+        facts: is told of what VirtualBox may take otherwise, unless None.
 
     Raises:
         RecipeError: a step cannot be carried out.
@@ -47,9 +51,11 @@ def build_tree(recipe: steps.Recipe, *, environment: Mapping[str, str] | None = 
         ConfigurationError: SOURCE_DATE_EPOCH is not a number of seconds.
     """
     epoch_ns = source_date_epoch(os.environ if environment is None else environment)
-    builder = Builder(recipe, epoch_ns)
+    builder = Builder(recipe, epoch_ns, facts)
     handlers = builder.handlers()
     for step in recipe.steps:
+        if facts is not None:
+            facts.place = step.place
         try:
             handlers[type(step)](step)
         except QemuVisoError as error:
@@ -75,20 +81,24 @@ def source_date_epoch(environment: Mapping[str, str]) -> int | None:
 class Builder:
     """The state that steps change: the tree, and the options in force."""
 
-    def __init__(self, recipe: steps.Recipe, epoch_ns: int | None) -> None:
+    def __init__(self, recipe: steps.Recipe, epoch_ns: int | None, facts: Facts | None) -> None:
         stem = os.path.splitext(os.path.basename(os.fsencode(recipe.path)))[0].decode(errors="replace")
         self._recipe = recipe
         self._epoch_ns = epoch_ns
+        self._facts = facts
         self.rules = AttributeRules()
         self.tree = Tree(stem, Directory(self.rules.new_directory(), None))
         self.tree.warnings.extend(recipe.warnings)
         self._walk = WalkOptions()
         self._clock = Clock(epoch_ns)
-        self._host = HostOrigin(os.path.dirname(recipe.path) or ".", self._walk, self._clock, self.tree.warnings)
+        special = None if facts is None else facts.special
+        self._host = HostOrigin(
+            os.path.dirname(recipe.path) or ".", self._walk, self._clock, self.tree.warnings, special
+        )
         self._names: Setup = _DEFAULT_NAMES
-        self._naming = Naming(self.tree, self.rules)
+        self._naming = Naming(self.tree, self.rules, facts)
         self._boot = BootOptions(self.rules.new_file)
-        self._images = ExistingImages(self.tree, self.rules, self._clock, self._walk, self._host, self._boot)
+        self._images = ExistingImages(self.tree, self.rules, self._clock, self._walk, self._host, self._boot, facts)
         self._catalog_named: Place | None = None
         self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
         self._given: set[tuple[Namespace, steps.VolumeField]] = set()
@@ -158,6 +168,8 @@ class Builder:
             if step.source.startswith("#"):
                 error.hint = "a recipe has no comments; a response file (@FILE) may have them"
             raise
+        if self._facts is not None:
+            self._facts.source(node, step.source, self.tree.settings)
         self._naming.put(node, step.names, step.source, self._names, step.place)
 
     def remove(self, step: steps.Remove) -> None:
@@ -296,6 +308,8 @@ class Builder:
         node = self._images.origin.node(step.source, self.rules)
         if not isinstance(node, File):
             raise RecipeError(f"the boot image '{step.source}' is not a file")
+        if self._facts is not None:
+            self._facts.source(node, step.source, self.tree.settings)
         self._naming.put(node, step.names, step.source, self._names, step.place)
         entry.image = node
 
@@ -342,6 +356,8 @@ class Builder:
             )
         self._hide()
         self._naming.check_rock_names()
+        if self._facts is not None:
+            self._facts.finish()
         self._warn_of_links()
         if tree.settings.trans_tbl:
             self._add_tables()

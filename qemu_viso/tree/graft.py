@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import RecipeError
 from qemu_viso.tree.nodes import ALL_NAMESPACES, Directory, is_boot_catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from qemu_viso.tree.nodes import Attributes, Namespace, Node
 
 Group = tuple[Directory, frozenset["Namespace"]]
 """A directory, and the namespaces in which a path leads to it."""
+Met = Callable[[str], None]
 
 
 def ends_in_dots(path: str) -> bool:
@@ -94,8 +96,10 @@ def _together(groups: list[Group]) -> list[Group]:
     return list(joined.values())
 
 
-def place(directory: Directory, name: str, node: Node, namespaces: frozenset[Namespace], path: str) -> None:
-    """Give a node a name in a directory; a directory merges with one that has the name already.
+def place(
+    directory: Directory, name: str, node: Node, namespaces: frozenset[Namespace], path: str, met: Met | None = None
+) -> None:
+    """Give a node a name in a directory; a directory merges with one that has the name already, see `merge`.
 
     Raises:
         RecipeError: the name is taken; `path` tells which in the message.
@@ -106,7 +110,7 @@ def place(directory: Directory, name: str, node: Node, namespaces: frozenset[Nam
         if found is None:
             free |= members
         elif isinstance(found[1], Directory) and isinstance(node, Directory):
-            merge(found[1], node, members, path)
+            merge(found[1], node, members, path, met)
         else:
             raise taken(path, found, name)
     if free:
@@ -126,8 +130,17 @@ def taken(path: str, found: tuple[str, Node], name: str) -> RecipeError:
     )
 
 
-def merge(target: Directory, source: Directory, namespaces: frozenset[Namespace], path: str) -> None:
+def merge(
+    target: Directory, source: Directory, namespaces: frozenset[Namespace], path: str, met: Met | None = None
+) -> None:
     """Put all that is in `source`, a node that nothing else refers to, into `target`, at every depth.
+
+    Args:
+        target: the directory that stays.
+        source: the one that is used up.
+        namespaces: where.
+        path: the target's.
+        met: is called with the path of each directory below both that both have.
 
     Raises:
         RecipeError: both have a name for different things. Names that differ by case only may come together out of
@@ -148,6 +161,8 @@ def merge(target: Directory, source: Directory, namespaces: frozenset[Namespace]
                     fresh[name] = node
                 elif isinstance(found[1], Directory) and isinstance(node, Directory):
                     stack.append((found[1], node, sharing, f"{at.rstrip('/')}/{name}"))
+                    if met is not None:
+                        met(stack[-1][3])
                 else:
                     raise taken(f"{at.rstrip('/')}/{name}", found, name)
             listing.extend(fresh)

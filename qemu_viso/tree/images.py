@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qemu_viso.tree.attributes import AttributeRules
     from qemu_viso.tree.boot import BootOptions
     from qemu_viso.tree.existing.importing import Imported, ImportedDisk
+    from qemu_viso.tree.facts import Facts
     from qemu_viso.tree.nodes import Namespace
     from qemu_viso.tree.origin import Clock, HostOrigin, Origin, WalkOptions
     from qemu_viso.tree.tree import Tree
@@ -38,12 +39,15 @@ class ExistingImages:
         walk: WalkOptions,
         host: HostOrigin,
         boot: BootOptions,
+        facts: Facts | None,
     ) -> None:
         self._tree = tree
         self._rules = rules
         self._clock = clock
         self._walk = walk
         self._boot = boot
+        self._facts = facts
+        self._met = None if facts is None else facts.import_merged
         self._origins: list[Origin] = [host]
         self._only_udf: list[tuple[int, str]] = []
         self._disk: tuple[ImportedDisk, str] | None = None
@@ -71,6 +75,7 @@ class ExistingImages:
                 options=self._walk,
                 clock=self._clock,
                 warnings=self._tree.warnings,
+                facts=self._facts,
             )
         )
 
@@ -97,7 +102,9 @@ class ExistingImages:
         image = ExistingImage(Medium(self.origin.data(step.path), step.path))
         catalog = self._boot.catalog if step.el_torito else None
         imported = import_image(image, self._rules, self._clock, catalog)
-        graft.merge(self._tree.root, imported.root, ALL_NAMESPACES, "/")
+        if self._facts is not None:
+            self._facts.imported(imported, step.path, self._tree.settings)
+        graft.merge(self._tree.root, imported.root, ALL_NAMESPACES, "/", self._met)
         self._tree.warnings += imported.warnings
         self._take_over_settings(imported, given)
         if imported.entries:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from qemu_viso.errors import Place
     from qemu_viso.tree.attributes import AttributeRules
+    from qemu_viso.tree.facts import Facts
     from qemu_viso.tree.nodes import Node
     from qemu_viso.tree.tree import Tree
 
@@ -54,7 +55,9 @@ class Naming:
         named: the namespaces in which something was named.
     """
 
-    def __init__(self, tree: Tree, rules: AttributeRules) -> None:
+    def __init__(self, tree: Tree, rules: AttributeRules, facts: Facts | None) -> None:
+        self._facts = facts
+        self._met = None if facts is None else facts.merged
         self._tree = tree
         self._rules = rules
         self.named: set[Namespace] = set()
@@ -86,6 +89,8 @@ class Naming:
 
     def _put_at(self, node: Node, path: str, namespaces: frozenset[Namespace], source: str) -> None:
         names = self._where(node, path, source)
+        if self._facts is not None:
+            self._facts.named(node, path)
         if graft.ends_in_dots(path) and not (isinstance(node, Directory) and self._is_there(path)):
             raise no_name(path)
         if not names:
@@ -94,7 +99,7 @@ class Naming:
             return
         root, made = self._tree.root, self._rules.new_directory
         for directory, members in graft.directories(root, names[:-1], namespaces, made):
-            graft.place(directory, names[-1], node, members, path)
+            graft.place(directory, names[-1], node, members, path, self._met)
 
     @staticmethod
     def _where(node: Node, path: str, source: str) -> list[str]:
@@ -115,7 +120,7 @@ class Naming:
         root = self._tree.root
         if not self.named and namespaces == ALL_NAMESPACES:
             root.attributes, root.mtime_ns = node.attributes, node.mtime_ns
-        graft.merge(root, node, namespaces, "/")
+        graft.merge(root, node, namespaces, "/", self._met)
 
     def name_in_rock_ridge(self, names: list[str], rock: str, place: Place) -> None:
         """Give the components of a path in the primary tree the Rock Ridge names of another path."""

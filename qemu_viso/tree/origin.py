@@ -15,6 +15,8 @@ from qemu_viso.sources.host import HostDirectory, HostFile, open_error, scan
 from qemu_viso.tree.nodes import Directory, File, Link
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qemu_viso.image import FileSlice, Joined
     from qemu_viso.tree.attributes import AttributeRules
     from qemu_viso.tree.globs import Globs
@@ -103,10 +105,19 @@ class HostOrigin:
         options: how directories are walked; shared with the builder, which changes it as the recipe goes on.
         clock: clamps times, and keeps the newest.
         warnings: where sentences about things left out are appended.
+        special: is called with the path of each special file in a directory, unless None.
     """
 
-    def __init__(self, base: str, options: WalkOptions, clock: Clock, warnings: list[str]) -> None:
+    def __init__(
+        self,
+        base: str,
+        options: WalkOptions,
+        clock: Clock,
+        warnings: list[str],
+        special: Callable[[str], None] | None = None,
+    ) -> None:
         self._base = base
+        self._special = special
         self._options = options
         self._time = clock.clamped
         self._warnings = warnings
@@ -219,6 +230,8 @@ class HostOrigin:
                         nodes[name] = Link(target, rules.of(found), self._time(found.st_mtime_ns))
                 else:
                     self._warnings.append(f"the {_kind(found.st_mode)} '{folder}/{name}' is left out of the image")
+                    if self._special is not None:
+                        self._special(f"{written}/{name}")
             stack.extend(reversed(below))
         return top
 

@@ -16,6 +16,8 @@ OLD = EVERY[:2]
 NEW = EVERY[2:]
 ILLEGAL = "a Joliet name with one of * : ; ? \\"
 LONG = "a Rock Ridge name of more than 100 bytes"
+SLASHES = "a name of several slashes and nothing else"
+NOTHING_LEFT = "a name without an ASCII letter, a digit or an underscore before its extension"
 SETTING = "a namespace or level that changes after something was added"
 
 # Text after the marker's line, what is found, in which versions, and where.
@@ -54,6 +56,10 @@ CASES: list[tuple[str, str, tuple[Version, ...], str]] = [
     ("/" + "x" * 111 + "=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
     ("/" + "\U0001f600" * 56 + "/=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
     ("/" + "x" * 111 + "/y=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
+    ("//=d ///x=d --chmod 0755:// /=d", SLASHES, EVERY, "2:1 2:13"),
+    ("-b // --rename /a // -c /// //=:remove:", SLASHES, EVERY, "2:1 2:7 2:22 2:29"),
+    ("/\u00e4=a /.\u00e4.txt=a /\u00e4x=a /...=a", NOTHING_LEFT, EVERY, "2:1 2:6"),
+    ("/+/x=a --name-setup iso,joliet /a=/+=a", NOTHING_LEFT, EVERY, "2:1"),
     ("/TRANS.TBL/x=a", "an ISO 9660 name TRANS.TBL", EVERY, "2:1"),
     ("'/a?/b=c' --no-joliet '/c?=c'", ILLEGAL, EVERY, "2:1"),
     ("--name-setup iso,joliet '/a*=/b=c' '/a=/b\\=c'", ILLEGAL, EVERY, "2:36"),
@@ -76,7 +82,7 @@ PORTABLE = [
     f"--volume-id={'x' * 255}",
     "--name-setup iso,joliet /a=/trans.tbl=a",
     "--no-rock-ridge /" + "x" * 110 + "=a --name-setup iso,joliet /" + "x" * 111 + "=/x=a",
-    "--no-rock-ridge /" + "\U0001f600" * 55 + "=a",
+    "--no-rock-ridge --name-setup iso,joliet /" + "a=/" + "\U0001f600" * 55 + "=a",
     "--no-joliet --no-rock-ridge '/a?=a' /" + "x" * 111 + "=a",
     "/" + "x" * 100 + "=a",
 ]

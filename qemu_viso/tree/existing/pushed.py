@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qemu_viso.sources.host import HostFile
     from qemu_viso.tree.attributes import AttributeRules
     from qemu_viso.tree.existing.volume import Found
+    from qemu_viso.tree.facts import Facts
     from qemu_viso.tree.nodes import Node
     from qemu_viso.tree.origin import Clock, WalkOptions
 
@@ -32,6 +33,7 @@ class PushedOrigin:
         options: how directories are walked.
         clock: clamps times, and keeps the newest.
         warnings: where sentences about things left out are appended.
+        facts: is told of each source, unless None.
 
     Raises:
         RecipeError: it is no image that can be read.
@@ -48,6 +50,7 @@ class PushedOrigin:
         options: WalkOptions,
         clock: Clock,
         warnings: list[str],
+        facts: Facts | None,
     ) -> None:
         self._image = ExistingImage(Medium(content, name), joliet=joliet, rock=rock)
         self._system = self._image.preferred()
@@ -55,6 +58,7 @@ class PushedOrigin:
         self._options = options
         self._clock = clock
         self._warnings = warnings
+        self._facts = facts
 
     def node(self, source: str, rules: AttributeRules) -> Node:
         """A file or a directory with all below it.
@@ -63,6 +67,8 @@ class PushedOrigin:
             MissingInputError: the image has nothing of that name.
             RecipeError: it is neither a file nor a directory, or the image is damaged.
         """
+        if self._facts is not None:
+            self._facts.pushed(self._image, source)
         written = source.replace("\\", "/").rstrip("/")
         maker = NodeMaker(rules, self._clock, lambda path, found: self._left_out(written, path, found))
         found = self._paths.look_up(source)
