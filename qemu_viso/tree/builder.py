@@ -315,6 +315,8 @@ class Builder:
 
     def boot_catalog(self, step: steps.BootCatalog) -> None:
         """`-c`: name the boot catalog; a name that it has there already is given up."""
+        if any(path is not None and path.endswith("/") for path in step.names):
+            raise RecipeError("the boot catalog is a file, and its name cannot end in a slash")
         catalog = self._boot.catalog()
         for _, namespaces in specified(step.names, self._names):
             graft.unname(self.tree.root, catalog, namespaces)

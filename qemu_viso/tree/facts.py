@@ -43,6 +43,7 @@ class Fact(StrEnum):
     IMPORTED_ROCK = "an imported image with Rock Ridge while that is off"
     IMPORTED_ENTRIES = "an imported boot catalog of several entries"
     IMPORTED_DISK = "an imported image that is a disk too"
+    IMPORTED_TEXT = "a text that an image has too, given before its import"
     PUSHED_ROCK = "a source out of an image with Rock Ridge"
     PUSHED_JOLIET = "a source out of an image with Rock Ridge and Joliet or UDF"
 
@@ -176,6 +177,10 @@ class Facts:
 
         if not settings.rock_ridge and (imported.full_rock_ridge or linked):
             self.add(Fact.IMPORTED_ROCK, path)
+
+    def text_kept(self, field: str) -> None:
+        """A text of the recipe was not replaced by an imported one."""
+        self.add(Fact.IMPORTED_TEXT, field)
 
     def finish(self) -> None:
         """All steps are carried out."""

@@ -121,6 +121,8 @@ class ExistingImages:
             for field, text in texts.items():
                 if (namespace, field) not in given:
                     settings.texts[namespace][field] = text
+                elif self._facts is not None:
+                    self._facts.text_kept(field)
         if imported.full_rock_ridge and settings.rock_ridge:
             settings.rock_ridge = 2
 

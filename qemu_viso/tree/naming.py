@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from qemu_viso.errors import RecipeError
 from qemu_viso.tree import graft
-from qemu_viso.tree.nodes import ALL_NAMESPACES, Directory, Namespace
+from qemu_viso.tree.nodes import Directory, Namespace
 from qemu_viso.viso.recipe import Name
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Naming:
 
     def _put_root(self, node: Directory, namespaces: frozenset[Namespace]) -> None:
         root = self._tree.root
-        if not self.named and namespaces == ALL_NAMESPACES:
+        if self.named.isdisjoint(namespaces):  # it is the root, not merged into one
             root.attributes, root.mtime_ns = node.attributes, node.mtime_ns
         graft.merge(root, node, namespaces, "/", self._met)
 

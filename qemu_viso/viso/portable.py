@@ -186,10 +186,9 @@ def _rock_names(recipe: r.Recipe) -> Iterator[Place]:
             yield step.place
 
 
+_GIVES_IMAGE = (r.BootImage, r.BootAddImage, r.BootEfiImage)
 _FILLS_ENTRY = (
-    r.BootImage,
-    r.BootAddImage,
-    r.BootEfiImage,
+    *_GIVES_IMAGE,
     r.BootMedia,
     r.BootNotBootable,
     r.BootLoadSegment,
@@ -207,15 +206,18 @@ def _further_entries(recipe: r.Recipe) -> Iterator[Place]:
 
 
 def _empty_entries(recipe: r.Recipe) -> Iterator[Place]:
-    fresh = False
+    begun, has_image = False, False
     for step in recipe.steps:
-        if isinstance(step, r.BootNewEntry):
-            fresh = True
+        if isinstance(step, _GIVES_IMAGE):
+            begun = has_image = True
+        elif isinstance(step, r.BootNewEntry):
+            begun, has_image = True, False
         elif isinstance(step, _FILLS_ENTRY):
-            fresh = False
-        elif isinstance(step, r.BootPlatform) and fresh:
-            yield step.place
-            fresh = False
+            begun = True
+        elif isinstance(step, r.BootPlatform):
+            if begun and not has_image:
+                yield step.place
+            begun = has_image = False
 
 
 _ADDS = (r.AddSource, r.BootAddImage, r.ImportIso)
@@ -338,8 +340,8 @@ _STEPS = (
     ),
     Rule("a further boot entry", before_trunk("a boot catalog with sections is refused"), _further_entries),
     Rule(
-        "a platform for an entry that was just begun",
-        everywhere("it begins one more entry, and refuses the one without an image; it belongs before the new entry"),
+        "a platform for an entry that has no image yet",
+        everywhere("it begins one more entry, and refuses the one without an image; it belongs before the entry"),
         _empty_entries,
     ),
     Rule(

@@ -108,7 +108,13 @@ def test_the_root_takes_the_attributes_of_the_directory_that_becomes_it(tmp_path
     (tmp_path / "d").chmod(0o750)
 
     assert tree(tmp_path, "--strict-attribs /=d").root.attributes.mode == 0o750
+    assert tree(tmp_path, "--strict-attribs --name-setup iso,joliet /=d").root.attributes.mode == 0o750
+    assert tree(tmp_path, "--strict-attribs --name-setup iso,joliet =/a=a /=/x=d").root.attributes.mode == 0o750
     assert tree(tmp_path, "--strict-attribs /a=a /=d").root.attributes.mode == 0o555
+    assert (
+        tree(tmp_path, "--strict-attribs --name-setup iso /a=a --name-setup iso,joliet /=d").root.attributes.mode
+        == 0o555
+    )
 
 
 def test_source_date_epoch() -> None:

@@ -53,6 +53,7 @@ RECIPES = {
     "a file named '.'": "/d=d /d/.=a",
     "a Rock Ridge name that is '..'": "--name-setup=iso,rr /A=/d/..=a",
     "the boot catalog removed": "-c /boot.cat /boot.CAT=:remove:",
+    "the boot catalog as a directory": "/a=a -b /a -c /d/",
     "the boot catalog's name taken": "-c /boot.cat /boot.cat=a",
     "nothing to remove": "/a=a /x=:must-remove:",
     "the root to remove": "/a=a /=:remove:",

@@ -53,6 +53,8 @@ CASES: list[tuple[str, str, tuple[Version, ...], str]] = [
     ("--import-iso boot.iso", Fact.IMPORTED_ENTRIES, OLD, "2:1 boot.iso"),
     ("--import-iso-skip-eltorito boot.iso", Fact.IMPORTED_ENTRIES, OLD, ""),
     ("--import-iso disk.iso", Fact.IMPORTED_DISK, EVERY, "2:1 disk.iso"),
+    ("--volume-id=X --import-iso rock.iso --sysid=X", Fact.IMPORTED_TEXT, EVERY, "2:15 volume-id"),
+    ("--import-iso rock.iso --volume-id=X", Fact.IMPORTED_TEXT, EVERY, ""),
     ("--push-iso rock.iso /=s --pop /x=a", Fact.PUSHED_ROCK, OLD, "2:21 s"),
     ("--push-iso both.iso /=s /a=a", Fact.PUSHED_JOLIET, EVERY, "2:21 s 2:25 a"),
     ("--push-iso both.iso /=s", Fact.LINK, EVERY, ""),

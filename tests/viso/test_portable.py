@@ -108,13 +108,16 @@ def test_nothing_is_found_in_portable_recipes(text: str) -> None:
 
 
 def test_a_platform_after_the_new_entry() -> None:
-    what = "a platform for an entry that was just begun"
+    what = "a platform for an entry that has no image yet"
     habit = "-b /a -eltorito-alt-boot -eltorito-platform-id efi -b /b"
     right = "-b /a -eltorito-platform-id efi -eltorito-alt-boot -b /b"
 
     assert [f.what for f in found(habit, Version.TRUNK)] == [what]
     assert found(right, Version.TRUNK) == []
-    assert [f.what for f in found("--eltorito-new-entry --eltorito-platform-id=efi -b /a", Version.TRUNK)] == [what]
+    for begin in ("--eltorito-new-entry", "-no-boot", "-b /a --eltorito-platform-id=PPC --boot-load-size=4"):
+        assert [f.what for f in found(f"{begin} --eltorito-platform-id=efi -b /a", Version.TRUNK)] == [what]
+    for begin in ("", "--eltorito-platform-id=PPC", "-no-boot -b /a", "-b /a -no-boot"):
+        assert found(f"{begin} --eltorito-platform-id=efi -b /b", Version.TRUNK) == []
 
 
 def test_comments_of_response_files() -> None:
@@ -154,7 +157,7 @@ def test_the_table_is_whole() -> None:
     assert {what for _, what, _, _ in CASES} | REMARKABLE | {
         Quirk.COMMENT,
         Quirk.FIRST_COMMENT,
-        "a platform for an entry that was just begun",
+        "a platform for an entry that has no image yet",
     } == set(table)
 
 
