@@ -163,14 +163,15 @@ class Builder:
     def add_source(self, step: steps.AddSource) -> None:
         """Put a source into the tree, under each of its names."""
         try:
-            node = self._images.origin.node(step.source, self.rules)
+            origin, source = self._images.through(step.source)
+            node = origin.node(source, self.rules)
         except MissingInputError as error:
             if step.source.startswith("#"):
                 error.hint = "a recipe has no comments; a response file (@FILE) may have them"
             raise
         if self._facts is not None:
-            self._facts.source(node, step.source, self.tree.settings)
-        self._naming.put(node, step.names, step.source, self._names, step.place)
+            self._facts.source(node, source, self.tree.settings)
+        self._naming.put(node, step.names, source, self._names, step.place)
 
     def remove(self, step: steps.Remove) -> None:
         """Take names away."""
@@ -305,12 +306,13 @@ class Builder:
     def boot_add_image(self, step: steps.BootAddImage) -> None:
         """Add a file, and boot from it."""
         entry = self._boot.claim(step.place)
-        node = self._images.origin.node(step.source, self.rules)
+        origin, source = self._images.through(step.source)
+        node = origin.node(source, self.rules)
         if not isinstance(node, File):
             raise RecipeError(f"the boot image '{step.source}' is not a file")
         if self._facts is not None:
-            self._facts.source(node, step.source, self.tree.settings)
-        self._naming.put(node, step.names, step.source, self._names, step.place)
+            self._facts.source(node, source, self.tree.settings)
+        self._naming.put(node, step.names, source, self._names, step.place)
         entry.image = node
 
     def boot_catalog(self, step: steps.BootCatalog) -> None:

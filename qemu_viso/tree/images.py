@@ -11,6 +11,7 @@ from qemu_viso.errors import RecipeError
 from qemu_viso.image import FileSlice
 from qemu_viso.tree import graft
 from qemu_viso.tree.nodes import ALL_NAMESPACES
+from qemu_viso.viso.specs import CHAIN
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -49,34 +50,45 @@ class ExistingImages:
         self._facts = facts
         self._met = None if facts is None else facts.import_merged
         self._origins: list[Origin] = [host]
+        self._chained: dict[tuple[str, bool, bool], Origin] = {}
         self._only_udf: list[tuple[int, str]] = []
         self._disk: tuple[ImportedDisk, str] | None = None
 
-    @property
-    def origin(self) -> Origin:
-        """Where sources come from now."""
-        return self._origins[-1]
+    def through(self, source: str) -> tuple[Origin, str]:
+        """Where a source comes from, and what it is called there: a chain leads to the host's files and into images."""
+        if not source.startswith(CHAIN):
+            return self._origins[-1], source
+        from qemu_viso.viso.chains import parse_chain
+
+        chain = parse_chain(source)
+        host = self._origins[0]
+        if not chain.in_image:
+            return host, chain.file
+        key = (chain.file, chain.joliet, chain.rock)
+        if key not in self._chained:
+            self._chained[key] = self._open(host, chain.file, joliet=chain.joliet, rock=chain.rock)
+        return self._chained[key], chain.path or "/"
 
     def push(self, step: PushIso) -> None:
         """`--push-iso`: sources come out of an image from here on."""
-        from qemu_viso.tree.existing.pushed import PushedOrigin
-
         if len(self._origins) > MAX_PUSHES:
             raise RecipeError(
                 f"'{step.path}' cannot be pushed on {MAX_PUSHES} other images", hint="put a --pop before it"
             )
-        content = self.origin.data(step.path)
-        self._origins.append(
-            PushedOrigin(
-                content,
-                step.path,
-                joliet=step.joliet,
-                rock=step.rock,
-                options=self._walk,
-                clock=self._clock,
-                warnings=self._tree.warnings,
-                facts=self._facts,
-            )
+        self._origins.append(self._open(*self.through(step.path), joliet=step.joliet, rock=step.rock))
+
+    def _open(self, origin: Origin, path: str, *, joliet: bool, rock: bool) -> Origin:
+        from qemu_viso.tree.existing.pushed import PushedOrigin
+
+        return PushedOrigin(
+            origin.data(path),
+            path,
+            joliet=joliet,
+            rock=rock,
+            options=self._walk,
+            clock=self._clock,
+            warnings=self._tree.warnings,
+            facts=self._facts,
         )
 
     def pop(self) -> None:
@@ -99,7 +111,8 @@ class ExistingImages:
         from qemu_viso.tree.existing.importing import import_image
         from qemu_viso.tree.existing.medium import Medium
 
-        image = ExistingImage(Medium(self.origin.data(step.path), step.path))
+        origin, path = self.through(step.path)
+        image = ExistingImage(Medium(origin.data(path), path))
         catalog = self._boot.catalog if step.el_torito else None
         imported = import_image(image, self._rules, self._clock, catalog)
         if self._facts is not None:

@@ -13,9 +13,11 @@ from functools import cache
 from qemu_viso.errors import Place
 from qemu_viso.frozen import Frozen
 from qemu_viso.viso import recipe as r
+from qemu_viso.viso.chains import parse_chain
 from qemu_viso.viso.options import BY_SPELLING, GROUPS, REMARKABLE, Option, Version
 from qemu_viso.viso.quirks import Quirk
 from qemu_viso.viso.source import shown
+from qemu_viso.viso.specs import CHAIN
 
 Find = Callable[[r.Recipe], Iterable[Place]]
 
@@ -331,6 +333,18 @@ def _slashes(recipe: r.Recipe) -> Iterator[Place]:
             yield step.place
 
 
+def _relative_chains(recipe: r.Recipe) -> Iterator[Place]:
+    for step in recipe.steps:
+        if isinstance(step, (r.AddSource, r.BootAddImage)):
+            source = step.source
+        elif isinstance(step, (r.ImportIso, r.PushIso)):
+            source = step.path
+        else:
+            continue
+        if source.startswith(CHAIN) and not parse_chain(source).file.startswith("/"):
+            yield step.place
+
+
 _STEPS = (
     Rule("udf in a name set-up", before_trunk("there are no UDF names there"), _udf_names),
     Rule(
@@ -359,6 +373,11 @@ _STEPS = (
         f"a text of more than {_TEXT_LONGEST} characters",
         everywhere("it is blank in the Joliet descriptor"),
         _long_texts,
+    ),
+    Rule(
+        "a relative path in a chain",
+        everywhere("it is looked for in the directory that VirtualBox was started in"),
+        _relative_chains,
     ),
     Rule("a name of several slashes and nothing else", everywhere("it is refused, with an internal error"), _slashes),
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 REMOVE = ":remove:"
 MUST_REMOVE = ":must-remove:"
 REMOVALS = (REMOVE, MUST_REMOVE)
-_CHAIN = ":iprtvfs:"
+CHAIN = ":iprtvfs:"
+"""What a source begins with that is a chain (`qemu_viso.viso.chains`), not a path."""
 # VirtualBox's RTPATH_MAX counts bytes and includes the terminator.
 PATH_LIMIT = 4096
 
@@ -77,8 +78,14 @@ def _names(text: str, count: int, *, and_source: bool) -> tuple[str | None, ...]
 def name_of(source: str) -> str:
     """The name of a source that is given without one: its last component; trailing slashes stay.
 
-    `.` stands for what is in a directory, so it goes to the root.
+    `.` stands for what is in a directory, so it goes to the root. A chain's name is that of the path that it ends in.
     """
+    if source.startswith(CHAIN):
+        from qemu_viso.viso.chains import parse_chain
+
+        source = parse_chain(source).path
+        if not source:
+            raise BadValueError("has no name of its own", "write NAME=:iprtvfs:…")
     bare = source.rstrip("/")
     last = bare[bare.rfind("/") + 1 :]
     if last == "..":
@@ -102,9 +109,9 @@ def checked_length(part: str) -> str:
 
 def checked_source(source: str) -> str:
     """The source itself, if it is one that exists outside VirtualBox and is not too long."""
-    if source.startswith(_CHAIN):
-        raise BadValueError(
-            "is a chain of VirtualBox's own file system providers, which exist only there",
-            "--push-iso FILE opens an image; a file of that name is written ./:iprtvfs:…",
-        )
-    return checked_length(source)
+    checked_length(source)
+    if source.startswith(CHAIN):
+        from qemu_viso.viso.chains import parse_chain
+
+        parse_chain(source)
+    return source

@@ -56,6 +56,12 @@ CASES: list[tuple[str, str, tuple[Version, ...], str]] = [
     ("/" + "x" * 111 + "=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
     ("/" + "\U0001f600" * 56 + "/=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
     ("/" + "x" * 111 + "/y=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
+    (
+        "a=:iprtvfs:file(stdfile,x) --push-iso :iprtvfs:file(stdfile,/x) :iprtvfs:file(stdfile,y)|vfs(isofs)|b",
+        "a relative path in a chain",
+        EVERY,
+        "2:1 2:65",
+    ),
     ("//=d ///x=d --chmod 0755:// /=d", SLASHES, EVERY, "2:1 2:13"),
     ("-b // --rename /a // -c /// //=:remove:", SLASHES, EVERY, "2:1 2:7 2:22 2:29"),
     ("/\u00e4=a /.\u00e4.txt=a /\u00e4x=a /...=a", NOTHING_LEFT, EVERY, "2:1 2:6"),
