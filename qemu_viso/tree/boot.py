@@ -41,11 +41,11 @@ class BootOptions:
             self._catalog = File(BOOT_CATALOG, self._new_attributes(), None)
         return self._catalog
 
-    def new_entry(self) -> None:
-        """What follows describes another entry."""
-        self.catalog()
+    def new_entry(self, place: Place) -> None:
+        """What follows describes another entry, which must get an image."""
         if self._made:
             self._begin_next = True
+        self.current(place)
 
     def take_over(self, entries: list[BootEntry], place: Place) -> None:
         """The entries of an imported image. Options that follow replace them from the first one on (section H1)."""
@@ -103,7 +103,7 @@ class BootOptions:
     def efi_image(self, path: str, place: Place, look_up: Callable[[str], Node | None], *, new_entry: bool) -> None:
         """`-e PATH` and its kin: an EFI image without emulation."""
         if new_entry and self._made and self._has_image(self.entries[self._made - 1]):
-            self.new_entry()
+            self.new_entry(place)
         entry = self.claim(place)
         entry.platform = EFI
         entry.media = Media.NO_EMULATION

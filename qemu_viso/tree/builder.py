@@ -141,7 +141,7 @@ class Builder:
             steps.BootEfiImage: lambda step: boot.efi_image(
                 step.path, step.place, self.look_up, new_entry=step.new_entry
             ),
-            steps.BootNewEntry: lambda _: boot.new_entry(),
+            steps.BootNewEntry: lambda step: boot.new_entry(step.place),
             steps.BootPlatform: lambda step: boot.platform(step.platform),
             steps.BootMedia: lambda step: setattr(boot.current(step.place), "media", step.media),
             steps.BootNotBootable: lambda step: setattr(boot.current(step.place), "bootable", False),

@@ -129,19 +129,20 @@ class HostOrigin:
         """Every host directory whose entries the image depends on, as paths."""
         return {*self._walked, *(folder or "." for folder, _ in self._directories)}
 
-    def _resolve(self, source: str) -> tuple[str, os.stat_result]:
-        """A source as the host writes it, and what is there, links followed.
+    def _resolve(self, source: str) -> tuple[str, str, os.stat_result]:
+        """The host path that a source means, the source with slashes, and what is there, links followed.
 
-        A backslash separates components too, as in VirtualBox, unless a file has that very name.
+        As in VirtualBox, a backslash separates components too, unless a file has that very name, and `..` in a
+        relative source takes away the name before it, be that a link or nothing at all (section D4).
         """
-        path = os.path.join(self._base, source)
+        path = self._path(source)
         try:
-            return source, os.stat(path)
+            return path, source, os.stat(path)
         except OSError as error:
             if "\\" in source and isinstance(error, FileNotFoundError | NotADirectoryError):
                 try:
                     slashed = source.replace("\\", "/")
-                    return slashed, os.stat(os.path.join(self._base, slashed))
+                    return self._path(slashed), slashed, os.stat(self._path(slashed))
                 except OSError:
                     pass
             if os.path.islink(path):
@@ -152,6 +153,11 @@ class HostOrigin:
         except ValueError:
             raise RecipeError("a source cannot hold a NUL character") from None
 
+    def _path(self, source: str) -> str:
+        if ".." in source and not source.startswith("/"):
+            source = os.path.normpath(source) + "/" * source.endswith("/")
+        return os.path.join(self._base, source)
+
     def node(self, source: str, rules: AttributeRules) -> Node:
         """A file or a directory with all below it.
 
@@ -159,8 +165,7 @@ class HostOrigin:
             MissingInputError, AccessError, InputOutputError: the host says no.
             RecipeError: the source is neither a file nor a directory.
         """
-        written, status = self._resolve(source)
-        path = os.path.join(self._base, written)
+        path, written, status = self._resolve(source)
         if stat.S_ISREG(status.st_mode):
             return self._file(path, status, rules)
         if stat.S_ISDIR(status.st_mode):
@@ -172,10 +177,10 @@ class HostOrigin:
 
     def file(self, source: str) -> HostFile:
         """A regular file that the image is made with, rather than one that is in it."""
-        written, status = self._resolve(source)
+        path, _, status = self._resolve(source)
         if not stat.S_ISREG(status.st_mode):
             raise RecipeError(f"'{source}' is a {_kind(status.st_mode)}, and a file is needed here")
-        return self._host_file(os.path.join(self._base, written), status)
+        return self._host_file(path, status)
 
     def data(self, source: str) -> HostFile:
         """The same as `file`."""

@@ -108,6 +108,26 @@ def test_backslashes_separate_unless_a_file_has_them(folder: Path) -> None:
     assert node.data.size == 5
 
 
+def test_two_dots_take_away_the_name_before_them(folder: Path) -> None:
+    """Whatever that is, in relative sources; an absolute one is as the host has it."""
+    (folder / "elsewhere" / "in").mkdir(parents=True)
+    (folder / "elsewhere" / "file").write_text("elsewhere")
+    (folder / "link").symlink_to("elsewhere/in")
+    taken = Taken(folder)
+
+    for source in ("link/../file", "none/../file", "d/sub/../../file", "link\\..\\file", "d/../link/.././file"):
+        node = taken.node(source)
+        assert isinstance(node, File)
+        assert (source, node.data.size) == (source, 3)
+    absolute = taken.node(f"{folder}/link/../file")
+    assert isinstance(absolute, File)
+    assert absolute.data.size == len("elsewhere")
+    assert isinstance(Taken(folder / "d").node("../d/../file"), File)
+    assert isinstance(taken.node("link/.."), Directory)
+    with pytest.raises(MissingInputError, match="does not exist"):
+        taken.node("d/../file/")
+
+
 def test_special_files(folder: Path) -> None:
     os.mkfifo(folder / "d" / "pipe")
     taken = Taken(folder)
