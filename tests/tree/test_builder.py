@@ -220,6 +220,13 @@ def test_the_catalog_has_one_name_in_each_namespace(tmp_path: Path) -> None:
     assert paths(found, Namespace.UDF) == {"/b", "/sub", "/sub/c", "/two"}
 
 
+def test_a_blank_name_leaves_the_catalog_as_it_is(tmp_path: Path) -> None:
+    found = tree(tmp_path, "/=d -b /b -c /x -c '' --name-setup iso,joliet -c /y=")
+
+    assert (paths(found) - paths(found, Namespace.JOLIET), found.warnings) == ({"/y"}, [])
+    assert "/x" in paths(found, Namespace.JOLIET)
+
+
 def test_the_catalog_has_the_mode_of_the_first_boot_option(tmp_path: Path) -> None:
     found = tree(tmp_path, "/=d --file-mode 0400 -b /b --file-mode 0600 -c /x")
 
