@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from qemu_viso.image import Image
     from qemu_viso.sources.host import HostFile
+    from qemu_viso.tree.facts import Facts
     from qemu_viso.tree.tree import Tree
     from qemu_viso.viso.recipe import Recipe
 
@@ -38,8 +39,12 @@ class Opened(Frozen):
         return {directory, *(os.path.dirname(file) for file in files), *self.tree.folders}
 
 
-def open_viso(path: str) -> Opened:
+def open_viso(path: str, facts: Facts | None = None) -> Opened:
     """Read a recipe, carry it out, and lay its image out. No file data is read.
+
+    Args:
+        path: the recipe's.
+        facts: is told of what VirtualBox may take otherwise, unless None.
 
     Raises:
         RecipeError, MissingInputError, AccessError, InputOutputError, ConfigurationError: with the place in the recipe
@@ -52,7 +57,7 @@ def open_viso(path: str) -> Opened:
 
     with _no_garbage_collection():
         recipe = read_recipe(path)
-        tree = build_tree(recipe)
+        tree = build_tree(recipe, facts=facts)
         try:
             return Opened(recipe, tree, lay_out(tree))
         except QemuVisoError as error:

@@ -128,7 +128,11 @@ def test_an_open_imports_little(tmp_path: Path) -> None:
         "uuid",
     }
     ours = {
-        f"qemu_viso.{name}" for name in ("guest", "nbd", "qemu", "tree.existing", "layout.udf", "verify", "vhost_user")
+        f"qemu_viso.{name}"
+        for name in (
+            *("guest", "nbd", "qemu", "tree.existing", "layout.udf", "verify", "vhost_user"),
+            *("tree.facts", "tree.portable", "tree.globs", "viso.portable"),
+        )
     }
     assert "qemu_viso.layout.layout" in modules
     assert not (heavy | ours).intersection(modules)

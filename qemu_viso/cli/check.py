@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import argparse
 
     from qemu_viso.errors import Place
+    from qemu_viso.tree.facts import Facts
     from qemu_viso.viso.portable import Finding
+    from qemu_viso.viso.recipe import Recipe
 
 VERSIONS = ("6.1", "7.0", "trunk")
 CONSUMERS = ("nocloud", "configdrive", "oemdrv", "autounattend")
@@ -44,23 +46,28 @@ def arrange(words: list[str]) -> list[str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Open and lay out; refusals are errors like everywhere, warnings are printed; status 1 for findings."""
+    from qemu_viso.opening import open_viso
+
     content: dict[str, object] = {"recipe": arguments.spec}
     lines: list[str] = []
-    found = False
-    if arguments.portable is not None:
-        findings = _portability(arguments.spec, arguments.portable)
+    facts = None if arguments.portable is None else _facts(arguments.spec)
+    opened = open_viso(arguments.spec, facts)
+    gc.freeze()  # as in `open_recipe`
+    if facts is not None:
+        findings = _portability(opened.recipe, facts, arguments.portable)
         content["portability"] = [_json(finding, versions) for finding, versions in findings]
         lines += (f"{finding} (VirtualBox {', '.join(versions)})" for finding, versions in findings)
-        found = bool(findings)
-    if arguments.portable is None or arguments.consumer is not None:
-        warnings, missed = _look_inside(arguments.spec, arguments.consumer)
-        content["warnings"] = warnings
-        lines += (f"warning: {warning}" for warning in warnings)
-        if arguments.consumer is not None:
-            content["consumer"] = arguments.consumer
-            content["missed"] = missed
-            lines += (f"{arguments.consumer}: {sentence}" for sentence in missed)
-            found = found or bool(missed)
+    missed: list[str] = []
+    if arguments.consumer is not None:
+        from qemu_viso.verify.consumers import missed_by
+
+        missed = missed_by(opened.tree, arguments.consumer)
+        content["consumer"] = arguments.consumer
+        content["missed"] = missed
+    found = bool(lines or missed)
+    content["warnings"] = opened.tree.warnings
+    lines += (f"warning: {warning}" for warning in opened.tree.warnings)
+    lines += (f"{arguments.consumer}: {sentence}" for sentence in missed)
     if arguments.json:
         print_json(content)
         return 1 if found else 0
@@ -71,19 +78,24 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
-def _portability(path: str, version: str) -> list[tuple[Finding, list[str]]]:
-    """Each finding, with the versions that it is about; no source is looked at."""
-    from qemu_viso.viso import read_recipe
-    from qemu_viso.viso.options import Version
-    from qemu_viso.viso.portable import portability
+def _facts(path: str) -> Facts:
+    from qemu_viso.errors import Place
+    from qemu_viso.tree.facts import Facts
 
-    recipe = read_recipe(path)
+    return Facts(Place(path, 1, 1))
+
+
+def _portability(recipe: Recipe, facts: Facts, version: str) -> list[tuple[Finding, list[str]]]:
+    """Each finding, with the versions that it is about."""
+    from qemu_viso.tree.portable import portability
+    from qemu_viso.viso.options import Version
+
     versions: dict[Finding, list[str]] = {}
     for each in Version:
         if version in ("all", str(each)):
-            for finding in portability(recipe, each):
+            for finding in portability(recipe, facts, each):
                 versions.setdefault(finding, []).append(str(each))
-    return sorted(versions.items(), key=lambda item: _position(item[0].place, path))
+    return sorted(versions.items(), key=lambda item: _position(item[0].place, recipe.path))
 
 
 def _position(place: Place, path: str) -> tuple[bool, str, int, int]:
@@ -98,18 +110,7 @@ def _json(finding: Finding, versions: list[str]) -> dict[str, object]:
         "column": place.column,
         "what": finding.what,
         "reason": finding.reason,
+        "path": finding.path or None,
+        "more": finding.more,
         "versions": versions,
     }
-
-
-def _look_inside(path: str, consumer: str | None) -> tuple[list[str], list[str]]:
-    """The warnings of opening a recipe, and what a consumer would not find in its image."""
-    from qemu_viso.opening import open_viso
-
-    tree = open_viso(path).tree
-    gc.freeze()  # as in `open_recipe`
-    if consumer is None:
-        return tree.warnings, []
-    from qemu_viso.verify.consumers import missed_by
-
-    return tree.warnings, missed_by(tree, consumer)

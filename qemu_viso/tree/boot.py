@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import RecipeError
-from qemu_viso.tree.nodes import Directory, File, Link
+from qemu_viso.tree.nodes import BOOT_CATALOG, Directory, File, Link
 from qemu_viso.tree.tree import BootEntry
 from qemu_viso.viso.recipe import Media
 
@@ -13,15 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qemu_viso.errors import Place
-    from qemu_viso.tree.nodes import Node
+    from qemu_viso.tree.nodes import Attributes, Node
 
 EFI = 0xEF
 
 
 class BootOptions:
-    """Entries under construction. A boot image that is not there yet is looked for again at the end."""
+    """Entries under construction. A boot image that is not there yet is looked for again at the end.
 
-    def __init__(self) -> None:
+    Args:
+        new_attributes: those that a file which the image itself needs would have now.
+    """
+
+    def __init__(self, new_attributes: Callable[[], Attributes]) -> None:
+        self._new_attributes = new_attributes
+        self._catalog: File | None = None
         self.entries: list[BootEntry] = []
         self._made = 0  # so many of the entries are the options' own; others behind them were imported
         self._platform = 0
@@ -29,10 +35,17 @@ class BootOptions:
         self._awaited: list[tuple[BootEntry, str, Place]] = []
         self._places: list[Place] = []
 
-    def new_entry(self) -> None:
-        """What follows describes another entry."""
+    def catalog(self) -> File:
+        """The boot catalog, which is there from the first boot option on (section G2), and has no name of its own."""
+        if self._catalog is None:
+            self._catalog = File(BOOT_CATALOG, self._new_attributes(), None)
+        return self._catalog
+
+    def new_entry(self, place: Place) -> None:
+        """What follows describes another entry, which must get an image."""
         if self._made:
             self._begin_next = True
+        self.current(place)
 
     def take_over(self, entries: list[BootEntry], place: Place) -> None:
         """The entries of an imported image. Options that follow replace them from the first one on (section H1)."""
@@ -41,6 +54,7 @@ class BootOptions:
 
     def platform(self, platform: int) -> None:
         """The platform of the entries that follow; an entry that has an image already stays what it is."""
+        self.catalog()
         self._platform = platform
         if self._made and not self._begin_next:
             entry = self.entries[self._made - 1]
@@ -51,6 +65,7 @@ class BootOptions:
 
     def current(self, place: Place) -> BootEntry:
         """The entry that an option speaks of, begun if need be."""
+        self.catalog()
         if self._begin_next:
             self.entries[self._made : self._made + 1] = [BootEntry(platform=self._platform)]
             self._places[self._made : self._made + 1] = [place]
@@ -88,7 +103,7 @@ class BootOptions:
     def efi_image(self, path: str, place: Place, look_up: Callable[[str], Node | None], *, new_entry: bool) -> None:
         """`-e PATH` and its kin: an EFI image without emulation."""
         if new_entry and self._made and self._has_image(self.entries[self._made - 1]):
-            self.new_entry()
+            self.new_entry(place)
         entry = self.claim(place)
         entry.platform = EFI
         entry.media = Media.NO_EMULATION

@@ -13,32 +13,37 @@ from qemu_viso.tree import graft
 from qemu_viso.tree.attributes import AttributeRules
 from qemu_viso.tree.boot import BootOptions
 from qemu_viso.tree.images import ExistingImages
-from qemu_viso.tree.nodes import ALL_NAMESPACES, Attributes, Directory, File, Link, Namespace
+from qemu_viso.tree.naming import NAMESPACES, Naming, rock_path, specified
+from qemu_viso.tree.nodes import Attributes, Directory, File, Link, Namespace
 from qemu_viso.tree.origin import Clock, HostOrigin, WalkOptions
 from qemu_viso.tree.tree import BootCatalog, Tree
 from qemu_viso.viso import recipe as steps
 from qemu_viso.viso.recipe import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from qemu_viso.image import Content
+    from qemu_viso.tree.facts import Facts
+    from qemu_viso.tree.naming import Setup
     from qemu_viso.tree.nodes import Node
 
 SYSTEM_AREA_BYTES = 16 * 2048
 MBR_CODE_BYTES = 432
 TRANS_TBL = "TRANS.TBL"
 
-_NAMESPACES = {Name.ISO: Namespace.ISO, Name.JOLIET: Namespace.JOLIET, Name.UDF: Namespace.UDF}
 _DEFAULT_NAMES = (frozenset((Name.ISO, Name.JOLIET, Name.UDF)),)
 
 
-def build_tree(recipe: steps.Recipe, *, environment: Mapping[str, str] | None = None) -> Tree:
+def build_tree(
+    recipe: steps.Recipe, *, environment: Mapping[str, str] | None = None, facts: Facts | None = None
+) -> Tree:
     """Carry a recipe out.
 
     Args:
         recipe: what to do; relative sources are relative to the directory of `recipe.path`.
         environment: where SOURCE_DATE_EPOCH is looked up; the process's own by default.
+        facts: is told of what VirtualBox may take otherwise, unless None.
 
     Raises:
         RecipeError: a step cannot be carried out.
@@ -46,9 +51,11 @@ def build_tree(recipe: steps.Recipe, *, environment: Mapping[str, str] | None = 
         ConfigurationError: SOURCE_DATE_EPOCH is not a number of seconds.
     """
     epoch_ns = source_date_epoch(os.environ if environment is None else environment)
-    builder = Builder(recipe, epoch_ns)
+    builder = Builder(recipe, epoch_ns, facts)
     handlers = builder.handlers()
     for step in recipe.steps:
+        if facts is not None:
+            facts.place = step.place
         try:
             handlers[type(step)](step)
         except QemuVisoError as error:
@@ -74,24 +81,27 @@ def source_date_epoch(environment: Mapping[str, str]) -> int | None:
 class Builder:
     """The state that steps change: the tree, and the options in force."""
 
-    def __init__(self, recipe: steps.Recipe, epoch_ns: int | None) -> None:
+    def __init__(self, recipe: steps.Recipe, epoch_ns: int | None, facts: Facts | None) -> None:
         stem = os.path.splitext(os.path.basename(os.fsencode(recipe.path)))[0].decode(errors="replace")
         self._recipe = recipe
         self._epoch_ns = epoch_ns
+        self._facts = facts
         self.rules = AttributeRules()
         self.tree = Tree(stem, Directory(self.rules.new_directory(), None))
         self.tree.warnings.extend(recipe.warnings)
         self._walk = WalkOptions()
         self._clock = Clock(epoch_ns)
-        self._host = HostOrigin(os.path.dirname(recipe.path) or ".", self._walk, self._clock, self.tree.warnings)
-        self._names: tuple[frozenset[Name], ...] = _DEFAULT_NAMES
-        self._boot = BootOptions()
-        self._images = ExistingImages(self.tree, self.rules, self._clock, self._walk, self._host, self._boot)
-        self._catalog: tuple[tuple[str | None, ...], tuple[frozenset[Name], ...], Place] | None = None
+        special = None if facts is None else facts.special
+        self._host = HostOrigin(
+            os.path.dirname(recipe.path) or ".", self._walk, self._clock, self.tree.warnings, special
+        )
+        self._names: Setup = _DEFAULT_NAMES
+        self._naming = Naming(self.tree, self.rules, facts)
+        self._boot = BootOptions(self.rules.new_file)
+        self._images = ExistingImages(self.tree, self.rules, self._clock, self._walk, self._host, self._boot, facts)
+        self._catalog_named: Place | None = None
         self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
         self._given: set[tuple[Namespace, steps.VolumeField]] = set()
-        self._named: set[Namespace] = set()
-        self._rock_named: dict[int, tuple[Directory, str, Place]] = {}
 
     def handlers(self) -> dict[type[steps.Step], Callable[[Any], None]]:
         """Which method carries out which step."""
@@ -131,7 +141,7 @@ class Builder:
             steps.BootEfiImage: lambda step: boot.efi_image(
                 step.path, step.place, self.look_up, new_entry=step.new_entry
             ),
-            steps.BootNewEntry: lambda _: boot.new_entry(),
+            steps.BootNewEntry: lambda step: boot.new_entry(step.place),
             steps.BootPlatform: lambda step: boot.platform(step.platform),
             steps.BootMedia: lambda step: setattr(boot.current(step.place), "media", step.media),
             steps.BootNotBootable: lambda step: setattr(boot.current(step.place), "bootable", False),
@@ -146,119 +156,27 @@ class Builder:
 
     # --- names ---------------------------------------------------------------------------------------------------
 
-    def _specified(
-        self, names: tuple[str | None, ...], setup: tuple[frozenset[Name], ...]
-    ) -> Iterator[tuple[str, frozenset[Namespace]]]:
-        """Each path that was given, with the namespaces it is for."""
-        by_path: dict[str, set[Namespace]] = {}
-        for path, specifier in zip(names, setup, strict=True):
-            if path is not None:
-                members = {_NAMESPACES[name] for name in specifier if name in _NAMESPACES}
-                if members:
-                    by_path.setdefault(path, set()).update(members)
-        for path, members in by_path.items():
-            yield path, frozenset(members)
-
-    def _rock_path(self, names: tuple[str | None, ...], setup: tuple[frozenset[Name], ...]) -> str | None:
-        """The Rock Ridge path where it is given apart from the ISO 9660 one."""
-        for path, specifier in zip(names, setup, strict=True):
-            if Name.ROCK in specifier and Name.ISO not in specifier:
-                return path
-        return None
-
     def active(self) -> frozenset[Namespace]:
         """The namespaces that the name set-up in force speaks of."""
-        return frozenset(_NAMESPACES[name] for names in self._names for name in names if name in _NAMESPACES)
+        return frozenset(NAMESPACES[name] for names in self._names for name in names if name in NAMESPACES)
 
     def add_source(self, step: steps.AddSource) -> None:
         """Put a source into the tree, under each of its names."""
         try:
-            node = self._images.origin.node(step.source, self.rules)
+            origin, source = self._images.through(step.source)
+            node = origin.node(source, self.rules)
         except MissingInputError as error:
             if step.source.startswith("#"):
                 error.hint = "a recipe has no comments; a response file (@FILE) may have them"
             raise
-        self.put(node, step.names, step.source, self._names, step.place)
-
-    def put(
-        self,
-        node: Node,
-        names: tuple[str | None, ...],
-        source: str,
-        setup: tuple[frozenset[Name], ...],
-        place: Place,
-    ) -> None:
-        """Give a node the names of a file spec."""
-        rock_path = self._rock_path(names, setup)
-        named = False
-        for path, namespaces in self._specified(names, setup):
-            self._put_at(node, path, namespaces, source, rock_path, place)
-            self._named |= namespaces
-            named = True
-        if not named:
-            self.tree.warnings.append(f"'{source}' has no name in the image, so it is left out")
-
-    def _put_at(
-        self,
-        node: Node,
-        path: str,
-        namespaces: frozenset[Namespace],
-        source: str,
-        rock_path: str | None,
-        place: Place,
-    ) -> None:
-        names = graft.components(path)
-        is_directory = isinstance(node, Directory)
-        if not is_directory and (path.endswith("/") or not names):
-            names.append(os.path.basename(source.rstrip("/")))
-        if is_directory and path.rsplit("/", 1)[-1] == "..":
-            raise RecipeError(f"'{path}' is not a name that a directory can have", hint="use '/=..' to mean the root")
-        if not names:
-            assert isinstance(node, Directory)
-            self._put_root(node, namespaces)
-            return
-        for directory, members in graft.directories(self.tree.root, names[:-1], namespaces, self.rules.new_directory):
-            graft.place(directory, names[-1], node, members, path)
-        if rock_path is not None and Namespace.ISO in namespaces:
-            self._name_in_rock_ridge(names, rock_path, place)
-
-    def _name_in_rock_ridge(self, names: list[str], rock_path: str, place: Place) -> None:
-        """Give the components of a path in the primary tree the Rock Ridge names of another path."""
-        rock_names = graft.components(rock_path)
-        if rock_names and len(rock_names) != len(names):
-            self.tree.warnings.append(
-                f"{place}: of the Rock Ridge name '{rock_path}' only the last part is used, because it is in the "
-                f"directory of '/{'/'.join(names)}'"
-            )
-            rock_names = [*names[:-1], rock_names[-1]]
-        for depth, rock_name in enumerate(rock_names):
-            parent = graft.find(self.tree.root, names[:depth], Namespace.ISO)
-            if rock_name != names[depth] and isinstance(parent, Directory):
-                parent.give_rock_name(names[depth], rock_name)
-                self._rock_named[id(parent)] = parent, "/" + "/".join(names[:depth]), place
-
-    def _check_rock_names(self) -> None:
-        for directory, path, place in self._rock_named.values():
-            seen: set[str] = set()
-            for name in map(directory.rock_name, directory.nodes(Namespace.ISO)):
-                if name in seen:
-                    raise RecipeError(
-                        f"two things in '{path}' are called '{name}' in Rock Ridge",
-                        place=place,
-                        hint="give one of them another Rock Ridge name",
-                    )
-                seen.add(name)
-
-    def _put_root(self, node: Directory, namespaces: frozenset[Namespace]) -> None:
-        root = self.tree.root
-        if not self._named and namespaces == ALL_NAMESPACES:
-            root.attributes, root.mtime_ns = node.attributes, node.mtime_ns
-        graft.merge(root, node, namespaces, "/")
+        if self._facts is not None:
+            self._facts.source(node, source, self.tree.settings)
+        self._naming.put(node, step.names, source, self._names, step.place)
 
     def remove(self, step: steps.Remove) -> None:
         """Take names away."""
         removed = False
-        for path, namespaces in self._specified(step.names, self._names):
+        for path, namespaces in specified(step.names, self._names):
             names = graft.components(path)
             if not names:
                 raise RecipeError("the root directory cannot be removed")
@@ -269,18 +187,20 @@ class Builder:
 
     def rename(self, step: steps.Rename) -> None:
         """Move what one path leads to, to another path, in each namespace."""
-        sources = list(self._specified(step.from_names, self._names))
-        targets = list(self._specified(step.to_names, self._names))
-        rock_path = self._rock_path(step.to_names, self._names)
-        for (from_path, namespaces), (to_path, _) in zip(sources, targets, strict=True):
+        rock = rock_path(step.to_names, self._names)
+        pairs = tuple(
+            None if old is None or new is None else (old, new)
+            for old, new in zip(step.from_names, step.to_names, strict=True)
+        )
+        for (from_path, to_path), namespaces in specified(pairs, self._names):
             names, target = graft.components(from_path), graft.components(to_path)
             if to_path.endswith("/") and names:
                 target.append(names[-1])
             if not names or not target:
                 raise RecipeError("the root directory cannot be renamed")
             graft.rename(self.tree.root, names, target, namespaces)
-            if rock_path is not None and Namespace.ISO in namespaces:
-                self._name_in_rock_ridge(target, rock_path, step.place)
+            if rock is not None and Namespace.ISO in namespaces:
+                self._naming.name_in_rock_ridge(target, rock, step.place)
 
     def set_names(self, step: steps.SetNames) -> None:
         """What the names of a file spec mean from here on."""
@@ -288,7 +208,7 @@ class Builder:
 
     def set_names_from_import(self, _: steps.SetNamesFromImport) -> None:
         """One name for all namespaces that hold something."""
-        held = frozenset(name for name, namespace in _NAMESPACES.items() if self.tree.root.nodes(namespace))
+        held = frozenset(name for name, namespace in NAMESPACES.items() if self.tree.root.nodes(namespace))
         if not self.tree.settings.joliet:
             held -= {Name.JOLIET}
         if not self.tree.settings.udf:
@@ -303,7 +223,7 @@ class Builder:
     def hide(self, step: steps.Hide) -> None:
         """Remember a pattern of names that are to be invisible in one namespace."""
         pattern = re.compile(fnmatch.translate(step.pattern))
-        self._hidden.append((pattern, _NAMESPACES[step.name]))
+        self._hidden.append((pattern, NAMESPACES[step.name]))
 
     def sort(self, step: steps.Sort) -> None:
         """Read a file of lines `pattern weight`, as mkisofs has it."""
@@ -319,7 +239,7 @@ class Builder:
 
     def import_iso(self, step: steps.ImportIso) -> None:
         """Take over everything that an image holds."""
-        self._named |= self._images.take_over(step, self._given)
+        self._naming.named |= self._images.take_over(step, self._given)
 
     def look_up(self, path: str) -> Node | None:
         """What a path leads to, in the first namespace that has it."""
@@ -386,15 +306,25 @@ class Builder:
     def boot_add_image(self, step: steps.BootAddImage) -> None:
         """Add a file, and boot from it."""
         entry = self._boot.claim(step.place)
-        node = self._images.origin.node(step.source, self.rules)
+        origin, source = self._images.through(step.source)
+        node = origin.node(source, self.rules)
         if not isinstance(node, File):
             raise RecipeError(f"the boot image '{step.source}' is not a file")
-        self.put(node, step.names, step.source, self._names, step.place)
+        if self._facts is not None:
+            self._facts.source(node, source, self.tree.settings)
+        self._naming.put(node, step.names, source, self._names, step.place)
         entry.image = node
 
     def boot_catalog(self, step: steps.BootCatalog) -> None:
-        """Remember the catalog's name; it gets it at the end."""
-        self._catalog = (step.names, self._names, step.place)
+        """`-c`: name the boot catalog; a name that it has there already is given up."""
+        if any(path is not None and path.endswith("/") for path in step.names):
+            raise RecipeError("the boot catalog is a file, and its name cannot end in a slash")
+        catalog = self._boot.catalog()
+        for _, namespaces in specified(step.names, self._names):
+            graft.unname(self.tree.root, catalog, namespaces)
+        if any(path is not None for path in step.names):
+            self._naming.put(catalog, step.names, "the boot catalog", self._names, step.place)
+        self._catalog_named = step.place
 
     def system_area(self, step: steps.SystemArea) -> None:
         """`-G`: the first 32 KiB of a file."""
@@ -419,18 +349,20 @@ class Builder:
         self._finish_boot()
         self._images.finish()
         tree.folders = self._host.folders
-        if tree.settings.joliet and Namespace.JOLIET not in self._named:
+        if tree.settings.joliet and Namespace.JOLIET not in self._naming.named:
             tree.settings.joliet = 0
-        if tree.settings.udf and Namespace.UDF not in self._named:
+        if tree.settings.udf and Namespace.UDF not in self._naming.named:
             tree.settings.udf = False
-        if not self._named and tree.boot is None:
+        if not self._naming.named and tree.boot is None:
             raise RecipeError(
                 "the recipe puts nothing into the image",
                 place=Place(self._recipe.path, 1, 1),
                 hint="add a file spec, such as '/readme.txt=readme.txt' or '/=folder'",
             )
         self._hide()
-        self._check_rock_names()
+        self._naming.check_rock_names()
+        if self._facts is not None:
+            self._facts.finish()
         self._warn_of_links()
         if tree.settings.trans_tbl:
             self._add_tables()
@@ -457,24 +389,14 @@ class Builder:
     def _finish_boot(self) -> None:
         entries = self._boot.finish(self.look_up)
         if not entries:
-            if self._catalog is not None:
+            if self._catalog_named is not None:
                 raise RecipeError(
                     "there is a boot catalog but no boot image",
-                    place=self._catalog[2],
+                    place=self._catalog_named,
                     hint="give one with -b PATH or --eltorito-add-image SPEC",
                 )
             return
-        catalog = self._images.catalog  # its bytes are the layout's business
-        if catalog is None:
-            catalog = File(Literal(b"", "boot catalog"), self.rules.new_file(), None)
-        self.tree.boot = BootCatalog(entries, catalog)
-        if self._catalog is not None:
-            names, setup, place = self._catalog
-            try:
-                self.put(catalog, names, "the boot catalog", setup, place)
-            except RecipeError as error:
-                error.place = error.place or place
-                raise
+        self.tree.boot = BootCatalog(entries, self._boot.catalog())
 
     def _hide(self) -> None:
         for pattern, namespace in self._hidden:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import RecipeError
-from qemu_viso.tree.nodes import ALL_NAMESPACES, Directory
+from qemu_viso.tree.nodes import ALL_NAMESPACES, Directory, is_boot_catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from qemu_viso.tree.nodes import Attributes, Namespace, Node
 
 Group = tuple[Directory, frozenset["Namespace"]]
 """A directory, and the namespaces in which a path leads to it."""
+Met = Callable[[str], None]
+
+
+def ends_in_dots(path: str) -> bool:
+    """Is the last name on a path `.` or `..`?"""
+    return path.rstrip("/").rpartition("/")[2] in (".", "..")
 
 
 def components(path: str) -> list[str]:
@@ -89,8 +96,10 @@ def _together(groups: list[Group]) -> list[Group]:
     return list(joined.values())
 
 
-def place(directory: Directory, name: str, node: Node, namespaces: frozenset[Namespace], path: str) -> None:
-    """Give a node a name in a directory; a directory merges with one that has the name already.
+def place(
+    directory: Directory, name: str, node: Node, namespaces: frozenset[Namespace], path: str, met: Met | None = None
+) -> None:
+    """Give a node a name in a directory; a directory merges with one that has the name already, see `merge`.
 
     Raises:
         RecipeError: the name is taken; `path` tells which in the message.
@@ -101,25 +110,37 @@ def place(directory: Directory, name: str, node: Node, namespaces: frozenset[Nam
         if found is None:
             free |= members
         elif isinstance(found[1], Directory) and isinstance(node, Directory):
-            merge(found[1], node, members, path)
+            merge(found[1], node, members, path, met)
         else:
-            raise taken(path, found[0], name)
+            raise taken(path, found, name)
     if free:
         for listing in directory.own_listings(frozenset(free)):
             listing.add(name, node)
 
 
-def taken(path: str, listed: str, name: str) -> RecipeError:
-    """The sentence for a name that something else has."""
+def taken(path: str, found: tuple[str, Node], name: str) -> RecipeError:
+    """The sentence for a name that something else has, which is listed so."""
+    listed, node = found
     other = "" if listed == name else f" (as '{listed}': names that differ by case only are one name)"
     return RecipeError(
         f"the image already has '{path}'{other}",
-        hint=f"put '{path}=:remove:' before it to replace what is there",
+        hint="it is the boot catalog, which cannot be removed; -c can give it another name"
+        if is_boot_catalog(node)
+        else f"put '{path}=:remove:' before it to replace what is there",
     )
 
 
-def merge(target: Directory, source: Directory, namespaces: frozenset[Namespace], path: str) -> None:
+def merge(
+    target: Directory, source: Directory, namespaces: frozenset[Namespace], path: str, met: Met | None = None
+) -> None:
     """Put all that is in `source`, a node that nothing else refers to, into `target`, at every depth.
+
+    Args:
+        target: the directory that stays.
+        source: the one that is used up.
+        namespaces: where.
+        path: the target's.
+        met: is called with the path of each directory below both that both have.
 
     Raises:
         RecipeError: both have a name for different things. Names that differ by case only may come together out of
@@ -140,8 +161,10 @@ def merge(target: Directory, source: Directory, namespaces: frozenset[Namespace]
                     fresh[name] = node
                 elif isinstance(found[1], Directory) and isinstance(node, Directory):
                     stack.append((found[1], node, sharing, f"{at.rstrip('/')}/{name}"))
+                    if met is not None:
+                        met(stack[-1][3])
                 else:
-                    raise taken(f"{at.rstrip('/')}/{name}", found[0], name)
+                    raise taken(f"{at.rstrip('/')}/{name}", found, name)
             listing.extend(fresh)
 
 
@@ -155,6 +178,9 @@ def remove(root: Directory, path: list[str], namespaces: Iterable[Namespace]) ->
 
     Returns:
         whether anything was removed.
+
+    Raises:
+        RecipeError: it is the boot catalog.
     """
     removed = False
     for namespace in sorted(namespaces):
@@ -165,6 +191,11 @@ def remove(root: Directory, path: list[str], namespaces: Iterable[Namespace]) ->
             found = parent.listings[namespace].find(path[-1])
             if found is None:
                 break
+            if is_boot_catalog(found[1]):
+                raise RecipeError(
+                    f"'/{'/'.join(path)}' is the boot catalog, which cannot be removed",
+                    hint="--rename moves it; without -c it has no name",
+                )
             _unname(root, parent, *found)
             removed = True
     return removed
@@ -194,6 +225,20 @@ def _unname_everywhere(root: Directory, namespace: Namespace, node: Node) -> Non
                 stack.append(other)
 
 
+def unname(root: Directory, node: Node, namespaces: frozenset[Namespace]) -> None:
+    """Take every name that a node has in some namespaces; what shares listings with them keeps its own."""
+    stack: list[Group] = [(root, namespaces)]
+    while stack:
+        directory, within = stack.pop()
+        for listing, members in list(directory.groups(within)):
+            names = [name for name, other in listing.nodes.items() if other is node]
+            if names:
+                own = next(directory.own_listings(members))
+                for name in names:
+                    own.remove(name)
+            stack += ((other, members) for other in listing.nodes.values() if isinstance(other, Directory))
+
+
 def rename(root: Directory, old: list[str], new: list[str], namespaces: frozenset[Namespace]) -> None:
     """Move what one path leads to, to another path, in each of the namespaces that holds anything (section D9).
 
@@ -219,7 +264,7 @@ def rename(root: Directory, old: list[str], new: list[str], namespaces: frozense
             raise RecipeError(f"'{old_path}' cannot be moved below itself")
         taken_by = target.listings[namespace].find(new[-1])
         if taken_by is not None and taken_by[1] is not node:
-            raise taken(new_path, taken_by[0], new[-1])
+            raise taken(new_path, taken_by, new[-1])
         for listing, members in list(parent.groups(namespaces)):
             if namespace in members and listing.nodes.get(name) is node:
                 next(parent.own_listings(members)).remove(name)

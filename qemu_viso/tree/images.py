@@ -11,6 +11,7 @@ from qemu_viso.errors import RecipeError
 from qemu_viso.image import FileSlice
 from qemu_viso.tree import graft
 from qemu_viso.tree.nodes import ALL_NAMESPACES
+from qemu_viso.viso.specs import CHAIN
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from qemu_viso.tree.attributes import AttributeRules
     from qemu_viso.tree.boot import BootOptions
     from qemu_viso.tree.existing.importing import Imported, ImportedDisk
-    from qemu_viso.tree.nodes import File, Namespace
+    from qemu_viso.tree.facts import Facts
+    from qemu_viso.tree.nodes import Namespace
     from qemu_viso.tree.origin import Clock, HostOrigin, Origin, WalkOptions
     from qemu_viso.tree.tree import Tree
     from qemu_viso.viso.recipe import ImportIso, PushIso, VolumeField
@@ -28,11 +30,7 @@ BOOT_CODE_BYTES = 440
 
 
 class ExistingImages:
-    """Images that are imported into a tree, and images that sources come out of.
-
-    Attributes:
-        catalog: the file that an imported boot catalog is; None where there is none.
-    """
+    """Images that are imported into a tree, and images that sources come out of."""
 
     def __init__(
         self,
@@ -42,41 +40,55 @@ class ExistingImages:
         walk: WalkOptions,
         host: HostOrigin,
         boot: BootOptions,
+        facts: Facts | None,
     ) -> None:
         self._tree = tree
         self._rules = rules
         self._clock = clock
         self._walk = walk
         self._boot = boot
+        self._facts = facts
+        self._met = None if facts is None else facts.import_merged
         self._origins: list[Origin] = [host]
+        self._chained: dict[tuple[str, bool, bool], Origin] = {}
         self._only_udf: list[tuple[int, str]] = []
         self._disk: tuple[ImportedDisk, str] | None = None
-        self.catalog: File | None = None
 
-    @property
-    def origin(self) -> Origin:
-        """Where sources come from now."""
-        return self._origins[-1]
+    def through(self, source: str) -> tuple[Origin, str]:
+        """Where a source comes from, and what it is called there: a chain leads to the host's files and into images."""
+        if not source.startswith(CHAIN):
+            return self._origins[-1], source
+        from qemu_viso.viso.chains import parse_chain
+
+        chain = parse_chain(source)
+        host = self._origins[0]
+        if not chain.in_image:
+            return host, chain.file
+        key = (chain.file, chain.joliet, chain.rock)
+        if key not in self._chained:
+            self._chained[key] = self._open(host, chain.file, joliet=chain.joliet, rock=chain.rock)
+        return self._chained[key], chain.path or "/"
 
     def push(self, step: PushIso) -> None:
         """`--push-iso`: sources come out of an image from here on."""
-        from qemu_viso.tree.existing.pushed import PushedOrigin
-
         if len(self._origins) > MAX_PUSHES:
             raise RecipeError(
                 f"'{step.path}' cannot be pushed on {MAX_PUSHES} other images", hint="put a --pop before it"
             )
-        content = self.origin.data(step.path)
-        self._origins.append(
-            PushedOrigin(
-                content,
-                step.path,
-                joliet=step.joliet,
-                rock=step.rock,
-                options=self._walk,
-                clock=self._clock,
-                warnings=self._tree.warnings,
-            )
+        self._origins.append(self._open(*self.through(step.path), joliet=step.joliet, rock=step.rock))
+
+    def _open(self, origin: Origin, path: str, *, joliet: bool, rock: bool) -> Origin:
+        from qemu_viso.tree.existing.pushed import PushedOrigin
+
+        return PushedOrigin(
+            origin.data(path),
+            path,
+            joliet=joliet,
+            rock=rock,
+            options=self._walk,
+            clock=self._clock,
+            warnings=self._tree.warnings,
+            facts=self._facts,
         )
 
     def pop(self) -> None:
@@ -99,14 +111,17 @@ class ExistingImages:
         from qemu_viso.tree.existing.importing import import_image
         from qemu_viso.tree.existing.medium import Medium
 
-        image = ExistingImage(Medium(self.origin.data(step.path), step.path))
-        imported = import_image(image, self._rules, self._clock, el_torito=step.el_torito)
-        graft.merge(self._tree.root, imported.root, ALL_NAMESPACES, "/")
+        origin, path = self.through(step.path)
+        image = ExistingImage(Medium(origin.data(path), path))
+        catalog = self._boot.catalog if step.el_torito else None
+        imported = import_image(image, self._rules, self._clock, catalog)
+        if self._facts is not None:
+            self._facts.imported(imported, step.path, self._tree.settings)
+        graft.merge(self._tree.root, imported.root, ALL_NAMESPACES, "/", self._met)
         self._tree.warnings += imported.warnings
         self._take_over_settings(imported, given)
         if imported.entries:
             self._boot.take_over(imported.entries, step.place)
-            self.catalog = imported.catalog
         if imported.only_udf:
             self._only_udf.append((imported.only_udf, step.path))
         if imported.disk is not None:
@@ -119,6 +134,8 @@ class ExistingImages:
             for field, text in texts.items():
                 if (namespace, field) not in given:
                     settings.texts[namespace][field] = text
+                elif self._facts is not None:
+                    self._facts.text_kept(field)
         if imported.full_rock_ridge and settings.rock_ridge:
             settings.rock_ridge = 2
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from qemu_viso.image import Literal
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -25,6 +27,9 @@ class Namespace(IntEnum):
 
 
 ALL_NAMESPACES = frozenset(Namespace)
+
+BOOT_CATALOG = Literal(b"", "boot catalog")
+"""What the boot catalog's file holds until the layout makes its bytes."""
 
 
 class Attributes(NamedTuple):
@@ -65,6 +70,22 @@ class Link:
         self.mtime_ns = mtime_ns
 
 
+def folded(name: str) -> str:
+    """What names that differ by case only have in common (section D6): simple case folding, and equally many bytes."""
+    if name.isascii():
+        return name.lower()
+    simple = "".join(map(_folded, name))
+    size, length = len(simple.encode(errors="surrogatepass")), len(name.encode(errors="surrogatepass"))
+    return simple if size == length else f"{simple}/{length}"
+
+
+def _folded(character: str) -> str:
+    for other in (character.casefold(), character.lower()):
+        if len(other) == 1:
+            return other
+    return character
+
+
 class Listing:
     """The names in a directory. Look-ups find the exact name, or one that differs by case only (section D6)."""
 
@@ -84,15 +105,15 @@ class Listing:
             return name, node
         if self._folded is None:
             # Two names that differ by case only (both came from one host directory): the first one is found.
-            self._folded = {listed.casefold(): listed for listed in reversed(self.nodes)}
-        listed = self._folded.get(name.casefold())
+            self._folded = {folded(listed): listed for listed in reversed(self.nodes)}
+        listed = self._folded.get(folded(name))
         return None if listed is None else (listed, self.nodes[listed])
 
     def add(self, name: str, node: Node) -> None:
         """List `node` as `name`, which must be free."""
         self.nodes[name] = node
         if self._folded is not None:
-            self._folded.setdefault(name.casefold(), name)
+            self._folded.setdefault(folded(name), name)
 
     def extend(self, nodes: dict[str, Node]) -> None:
         """List many nodes under names that are free."""
@@ -191,3 +212,8 @@ class Directory:
 
 Node = File | Directory | Link
 """Anything that can have a name in an image."""
+
+
+def is_boot_catalog(node: Node) -> bool:
+    """Is it the boot catalog, which stays in the image whatever a recipe says?"""
+    return isinstance(node, File) and node.data is BOOT_CATALOG

@@ -6,9 +6,7 @@ business of `qemu_viso.tree.graft`.
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 import stat
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,8 +15,11 @@ from qemu_viso.sources.host import HostDirectory, HostFile, open_error, scan
 from qemu_viso.tree.nodes import Directory, File, Link
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qemu_viso.image import FileSlice, Joined
     from qemu_viso.tree.attributes import AttributeRules
+    from qemu_viso.tree.globs import Globs
     from qemu_viso.tree.nodes import Node
 
 
@@ -70,24 +71,30 @@ class WalkOptions:
     def __init__(self) -> None:
         self.follow_links = False
         self.ignore_links = False
-        self._patterns: list[str] = []
-        self._excluded: re.Pattern[str] | None = None
+        self._excluded: Globs | None = None
 
-    def exclude(self, pattern: str) -> None:
-        """Leave out what matches a shell pattern, by its name or by its whole path."""
-        self._patterns.append(fnmatch.translate(pattern))
-        self._excluded = re.compile("|".join(self._patterns))
+    def exclude(self, glob: str) -> None:
+        """Leave out what matches a pattern, by its name or by its path."""
+        if self._excluded is None:
+            from qemu_viso.tree.globs import Globs
+
+            self._excluded = Globs()
+        self._excluded.add(glob)
 
     @property
     def excluding(self) -> bool:
         """Is anything to be left out?"""
         return self._excluded is not None
 
-    def excludes(self, path: str, name: str) -> bool:
-        """Is this entry to be left out?"""
-        if self._excluded is None:
-            return False
-        return bool(self._excluded.match(name) or self._excluded.match(path))
+    def excludes(self, folder: str, name: str) -> bool:
+        """Is an entry to be left out?
+
+        Args:
+            folder: the directory that it is in: the source as the recipe has it, and the path below that.
+            name: its name.
+        """
+        excluded = self._excluded
+        return excluded is not None and (excluded.match(name) or excluded.match(f"{folder}/{name}"))
 
 
 class HostOrigin:
@@ -98,10 +105,19 @@ class HostOrigin:
         options: how directories are walked; shared with the builder, which changes it as the recipe goes on.
         clock: clamps times, and keeps the newest.
         warnings: where sentences about things left out are appended.
+        special: is called with the path of each special file in a directory, unless None.
     """
 
-    def __init__(self, base: str, options: WalkOptions, clock: Clock, warnings: list[str]) -> None:
+    def __init__(
+        self,
+        base: str,
+        options: WalkOptions,
+        clock: Clock,
+        warnings: list[str],
+        special: Callable[[str], None] | None = None,
+    ) -> None:
         self._base = base
+        self._special = special
         self._options = options
         self._time = clock.clamped
         self._warnings = warnings
@@ -113,19 +129,20 @@ class HostOrigin:
         """Every host directory whose entries the image depends on, as paths."""
         return {*self._walked, *(folder or "." for folder, _ in self._directories)}
 
-    def resolve(self, source: str) -> tuple[str, os.stat_result]:
-        """The host path that a source means, and what is there, links followed.
+    def _resolve(self, source: str) -> tuple[str, str, os.stat_result]:
+        """The host path that a source means, the source with slashes, and what is there, links followed.
 
-        A backslash separates components too, as in VirtualBox, unless a file has that very name.
+        As in VirtualBox, a backslash separates components too, unless a file has that very name, and `..` in a
+        relative source takes away the name before it, be that a link or nothing at all (section D4).
         """
-        path = os.path.join(self._base, source)
+        path = self._path(source)
         try:
-            return path, os.stat(path)
+            return path, source, os.stat(path)
         except OSError as error:
             if "\\" in source and isinstance(error, FileNotFoundError | NotADirectoryError):
                 try:
-                    slashed = os.path.join(self._base, source.replace("\\", "/"))
-                    return slashed, os.stat(slashed)
+                    slashed = source.replace("\\", "/")
+                    return self._path(slashed), slashed, os.stat(self._path(slashed))
                 except OSError:
                     pass
             if os.path.islink(path):
@@ -136,6 +153,11 @@ class HostOrigin:
         except ValueError:
             raise RecipeError("a source cannot hold a NUL character") from None
 
+    def _path(self, source: str) -> str:
+        if ".." in source and not source.startswith("/"):
+            source = os.path.normpath(source) + "/" * source.endswith("/")
+        return os.path.join(self._base, source)
+
     def node(self, source: str, rules: AttributeRules) -> Node:
         """A file or a directory with all below it.
 
@@ -143,19 +165,19 @@ class HostOrigin:
             MissingInputError, AccessError, InputOutputError: the host says no.
             RecipeError: the source is neither a file nor a directory.
         """
-        path, status = self.resolve(source)
+        path, written, status = self._resolve(source)
         if stat.S_ISREG(status.st_mode):
             return self._file(path, status, rules)
         if stat.S_ISDIR(status.st_mode):
             self._walked.append(os.path.dirname(path) or ".")  # where another could take its place
-            return self._walk(path, status, rules)
+            return self._walk(path, written.rstrip("/"), status, rules)
         raise RecipeError(
             f"the source '{source}' is a {_kind(status.st_mode)}, and only files and directories can be in an image"
         )
 
     def file(self, source: str) -> HostFile:
         """A regular file that the image is made with, rather than one that is in it."""
-        path, status = self.resolve(source)
+        path, _, status = self._resolve(source)
         if not stat.S_ISREG(status.st_mode):
             raise RecipeError(f"'{source}' is a {_kind(status.st_mode)}, and a file is needed here")
         return self._host_file(path, status)
@@ -175,13 +197,14 @@ class HostOrigin:
     def _file(self, path: str, status: os.stat_result, rules: AttributeRules) -> File:
         return File(self._host_file(path, status), rules.of(status), self._time(status.st_mtime_ns))
 
-    def _walk(self, path: str, status: os.stat_result, rules: AttributeRules) -> Directory:
+    def _walk(self, path: str, written: str, status: os.stat_result, rules: AttributeRules) -> Directory:
+        """A directory with all below it; `written` is its path as the recipe has it."""
         top = Directory(rules.of(status), self._time(status.st_mtime_ns))
         # An inode and device for each directory above, so that a link back up is noticed.
-        stack: list[tuple[HostDirectory, Directory, tuple[tuple[int, int], ...]]] = []
-        stack.append((HostDirectory(None, path, status.st_dev), top, ((status.st_dev, status.st_ino),)))
+        stack: list[tuple[HostDirectory, Directory, tuple[tuple[int, int], ...], str]] = []
+        stack.append((HostDirectory(None, path, status.st_dev), top, ((status.st_dev, status.st_ino),), written))
         while stack:
-            host, directory, above = stack.pop()
+            host, directory, above, written = stack.pop()
             folder = host.path
             self._walked.append(folder)
             nodes = directory.listings[0].nodes
@@ -189,7 +212,7 @@ class HostOrigin:
             excluding = self._options.excluding
             for name, found in scan(folder):
                 kind = found.st_mode & 0o170000
-                if excluding and self._options.excludes(f"{folder}/{name}", name):
+                if excluding and self._options.excludes(written, name):
                     continue
                 if kind == stat.S_IFLNK and self._options.follow_links:
                     found = self._follow(f"{folder}/{name}")
@@ -204,13 +227,16 @@ class HostOrigin:
                     identity = (found.st_dev, found.st_ino)
                     if identity in above:
                         raise RecipeError(f"the directory '{folder}/{name}' leads back to one that holds it")
-                    below.append((HostDirectory(host, name, found.st_dev), child, (*above, identity)))
+                    inside = HostDirectory(host, name, found.st_dev)
+                    below.append((inside, child, (*above, identity), f"{written}/{name}"))
                 elif kind == stat.S_IFLNK:
                     if not self._options.ignore_links:
                         target = _read_link(f"{folder}/{name}")
                         nodes[name] = Link(target, rules.of(found), self._time(found.st_mtime_ns))
                 else:
                     self._warnings.append(f"the {_kind(found.st_mode)} '{folder}/{name}' is left out of the image")
+                    if self._special is not None:
+                        self._special(f"{written}/{name}")
             stack.extend(reversed(below))
         return top
 

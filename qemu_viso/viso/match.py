@@ -10,8 +10,12 @@ from qemu_viso.viso.options import BY_SPELLING, Option
 from qemu_viso.viso.specs import BadValueError
 
 _NAME = re.compile(r"[^=:]*+")
-_LOOKS_LONG = re.compile(r"-[a-z][a-z0-9-]{3,40}")
+_LOOKS_LONG = re.compile(r"-[A-Za-z][a-z0-9-]{3,40}")
 _LONG = [spelling for spelling in BY_SPELLING if len(spelling) > 2]
+_BY_LETTER: dict[str, list[str]] = {}
+for _option in _LONG:
+    _BY_LETTER.setdefault(_option.lstrip("-")[0].lower(), []).append(_option)
+_LONGEST = max(map(len, _LONG))
 _FILE_HINT = "a file whose name begins with a dash is written ./-name, or after the word --"
 
 
@@ -47,10 +51,16 @@ def is_option(word: str) -> bool:
 
 
 def mistaken_for(word: str) -> str | None:
-    """The long option that a word such as `-pads` nearly is, though it reads as a letter with a value."""
-    if not _LOOKS_LONG.fullmatch(word):
+    """The long option that a word such as `-pads` or `-Volid=x` nearly is, though it reads as a letter with a value.
+
+    Its first letter is that option's, or its second is, because a recipe may have a million words to look at.
+    """
+    name = _NAME.match(word)[0]  # type: ignore[index]
+    if not _LOOKS_LONG.fullmatch(name):
         return None
-    return next(iter(_nearest(word, 0.85)), None)
+    name = name.lower()
+    options = [option for letter in {*name[1:3]} for option in _BY_LETTER.get(letter, ())]
+    return next(iter(_nearest(name, options, 0.85)), None)
 
 
 def _letters(word: str) -> list[Match] | None:
@@ -60,8 +70,8 @@ def _letters(word: str) -> list[Match] | None:
         spelling = "-" + letter
         option = BY_SPELLING.get(spelling)
         if option is None:
-            if at == 1 and mistaken_for(word) is None:
-                _refuse_known(spelling)
+            if at == 1 and not _like(word):
+                _refuse_known(spelling, f"begins with '{spelling}', which ")
             return None
         if option.values:
             rest = word[at + 1 :]
@@ -75,21 +85,34 @@ def _letters(word: str) -> list[Match] | None:
     return found
 
 
-def _refuse_known(name: str) -> None:
+def _refuse_known(name: str, begin: str = "") -> None:
     if name in known.MISPLACED:
-        raise BadValueError(known.MISPLACED[name])
+        raise BadValueError(begin + known.MISPLACED[name])
     if name in known.REFUSED:
         instead = known.INSTEAD.get(name) or known.INSTEAD.get(name[1:])
-        raise BadValueError("is an option of mkisofs that is known and not supported", instead and f"use {instead}")
+        raise BadValueError(
+            f"{begin}is an option of mkisofs that is known and not supported", instead and f"use {instead}"
+        )
 
 
 def _unknown(name: str) -> list[Match]:
-    near = _nearest(name, 0.65) if len(name) <= 48 else []
-    raise BadValueError("is not an option", f"did you mean {near[0]}?" if near else _FILE_HINT)
+    """Refuse a word; a name that is like no option is told the nearest one all the same."""
+    if not name.strip("-"):
+        raise BadValueError("is not an option", _FILE_HINT)
+    if near := _like(name):
+        raise BadValueError("is not an option", f"did you mean {near[0]}?")
+    [nearest] = _nearest(name[: _LONGEST + 1], list(BY_SPELLING), 0)
+    raise BadValueError("is not an option", f"the nearest one is {nearest}; {_FILE_HINT}")
 
 
-def _nearest(name: str, similarity: float) -> list[str]:
-    """The long option that is most like a name, if one is."""
+def _like(word: str) -> list[str]:
+    """The long option that a word is like, if it is like any, whatever its case."""
+    name = _NAME.match(word[: _LONGEST + 1])[0]  # type: ignore[index]
+    return _nearest(name, _LONG, 0.65) or _nearest(name.lower(), _LONG, 0.65)
+
+
+def _nearest(name: str, options: list[str], similarity: float) -> list[str]:
+    """The option that is most like a name, if one is."""
     from difflib import get_close_matches
 
-    return get_close_matches(name, _LONG, 1, similarity)
+    return get_close_matches(name, options, 1, similarity)

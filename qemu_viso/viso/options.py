@@ -218,7 +218,8 @@ WALK = (
         "",
         v.GLOB,
         lambda at, glob: (r.Exclude(at, glob),),
-        "leave out what matches by name or whole path in directories added from here on",
+        "leave out what matches by its name, or by its path from the source as it is written here, in directories "
+        "added from here on",
         also="-m -x --exclude -exclude",
     ),
     _takes(
@@ -237,7 +238,7 @@ WALK = (
     ),
     _takes(
         "",
-        v.FILE,
+        v.HOST_FILE,
         lambda at, path: (r.Sort(at, path),),
         "a file of lines 'path weight'; heavier files come first",
         also="-sort --sort",
@@ -381,14 +382,14 @@ BOOT = (
     _takes("--boot-catalog -c", v.NAMES, lambda at, names: (r.BootCatalog(at, names),), "name of the boot catalog"),
     _takes(
         "--generic-boot -G",
-        v.FILE,
+        v.HOST_FILE,
         lambda at, path: (r.SystemArea(at, path),),
         "the first 32 KiB of a file are the image's system area",
         defect="reads the file and then leaves the system area zero",
     ),
     _takes(
         "",
-        v.FILE,
+        v.HOST_FILE,
         lambda at, path: (r.IsohybridMbr(at, path),),
         "MBR boot code, so that the image boots as a disk too",
         also="-isohybrid-mbr --isohybrid-mbr",

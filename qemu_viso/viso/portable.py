@@ -1,19 +1,23 @@
 """What a named VirtualBox would refuse in a recipe, or render otherwise.
 
 Everything here is one table of rules; what it says about options comes from the table of options. Rules speak of what
-the text says: whether a source is a link, or two directories share a name, only the sources can tell.
+the text says: whether a source is a link, or two directories share a name, `qemu_viso.tree.portable` tells.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 from qemu_viso.errors import Place
 from qemu_viso.frozen import Frozen
 from qemu_viso.viso import recipe as r
+from qemu_viso.viso.chains import parse_chain
 from qemu_viso.viso.options import BY_SPELLING, GROUPS, REMARKABLE, Option, Version
 from qemu_viso.viso.quirks import Quirk
+from qemu_viso.viso.source import shown
+from qemu_viso.viso.specs import CHAIN
 
 Find = Callable[[r.Recipe], Iterable[Place]]
 
@@ -23,6 +27,7 @@ ROCK_LONGEST = 100
 # What Joliet does not allow, beside control characters.
 ILLEGAL = "*:;?\\"
 _ILLEGAL = frozenset(ILLEGAL)
+_KEPT = re.compile(r"[A-Za-z0-9_]")
 _PUSHES = 4
 # A Joliet text of more than this many UTF-16 units is blank there.
 _TEXT_LONGEST = 255
@@ -42,14 +47,19 @@ class Finding(Frozen):
         place: where it stands.
         what: the option, or a description of what is written.
         reason: what that VirtualBox does, as a sentence without a full stop.
+        path: what in the sources or in the image it is about; empty where the text says it.
+        more: of how much else the same is to be said.
     """
 
     place: Place
     what: str
     reason: str
+    path: str = ""
+    more: int = 0
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.what}: {self.reason}"
+        about = f" ({shown(self.path)}{f' and {self.more} more' if self.more else ''})" if self.path else ""
+        return f"{self.place}: {self.what}{about}: {self.reason}"
 
 
 class Rule(Frozen):
@@ -64,6 +74,21 @@ class Rule(Frozen):
     what: str
     reasons: dict[Version, str]
     find: Find | None = None
+
+
+class NameRule(Frozen):
+    """What is said of a name, whether the text or a source has it.
+
+    Attributes:
+        what, reasons: as of a `Rule`.
+        name: of which kind; Rock Ridge names count where Rock Ridge is on, Joliet names where Joliet is.
+        is_meant: is it such a name?
+    """
+
+    what: str
+    reasons: dict[Version, str]
+    name: r.Name
+    is_meant: Callable[[str], bool]
 
 
 def portability(recipe: r.Recipe, version: Version) -> list[Finding]:
@@ -91,14 +116,17 @@ def rules() -> tuple[Rule, ...]:
         *(rule for option in options for rule in _option_rules(option)),
         *(Rule(quirk.value, reasons) for quirk, reasons in _QUIRKS.items()),
         *_STEPS,
+        *(Rule(rule.what, rule.reasons, _named_where(rule)) for rule in NAME_RULES),
     )
 
 
-def _everywhere(reason: str) -> dict[Version, str]:
+def everywhere(reason: str) -> dict[Version, str]:
+    """One reason for every VirtualBox."""
     return dict.fromkeys(Version, reason)
 
 
-def _before_trunk(reason: str) -> dict[Version, str]:
+def before_trunk(reason: str) -> dict[Version, str]:
+    """One reason for those before trunk."""
     return {Version.V6_1: reason, Version.V7_0: reason}
 
 
@@ -114,32 +142,32 @@ def _option_rules(option: Option) -> Iterator[Rule]:
 def _reasons(spelling: str) -> dict[Version, str]:
     option = BY_SPELLING[spelling]
     if spelling == "-V":
-        return _everywhere("it asks for VirtualBox's version there, which ends the recipe with an error")
+        return everywhere("it asks for VirtualBox's version there, which ends the recipe with an error")
     if spelling in _REFUSED.split():
-        return _everywhere("it is known there and refused as not implemented")
+        return everywhere("it is known there and refused as not implemented")
     if spelling in option.also:
         instead = f"; {option.spellings[0]} is" if option.spellings else ""
-        return _everywhere(f"it is not known there{instead}")
+        return everywhere(f"it is not known there{instead}")
     if option.defect is not None:
-        return _everywhere(option.defect)
+        return everywhere(option.defect)
     return {version: f"it is known from {option.since} on" for version in Version if version < option.since}
 
 
 # --- words ---------------------------------------------------------------------------------------------------------
 
 _QUIRKS: dict[Quirk, dict[Version, str]] = {
-    Quirk.BACKSLASH: _everywhere("a double quote takes the backslash's place"),
-    Quirk.LOOKALIKE: _before_trunk("it is a file spec there"),
+    Quirk.BACKSLASH: everywhere("a double quote takes the backslash's place"),
+    Quirk.LOOKALIKE: before_trunk("it is a file spec there"),
     Quirk.LOOKALIKE_FILE: {Version.TRUNK: "it is an unknown option there, and refused"},
-    Quirk.DOT: _everywhere("the name '/.' is refused where nothing was added before; '/=.' is not"),
-    Quirk.RESPONSE_FILE: _everywhere("it is looked for in the directory that VirtualBox was started in"),
-    Quirk.FIRST_COMMENT: _before_trunk("its words are file specs there"),
+    Quirk.DOT: everywhere("the name '/.' is refused where nothing was added before; '/=.' is not"),
+    Quirk.RESPONSE_FILE: everywhere("it is looked for in the directory that VirtualBox was started in"),
+    Quirk.FIRST_COMMENT: before_trunk("its words are file specs there"),
     Quirk.COMMENT: {
-        **_before_trunk("its words are file specs there"),
+        **before_trunk("its words are file specs there"),
         Version.TRUNK: "the words before and after it become one",
     },
-    Quirk.BOOT_PATH: _everywhere("it is never found there"),
-    Quirk.SYMBOLIC_MODE: _everywhere("it is refused there"),
+    Quirk.BOOT_PATH: everywhere("it is never found there"),
+    Quirk.SYMBOLIC_MODE: everywhere("it is refused there"),
 }
 
 
@@ -160,10 +188,9 @@ def _rock_names(recipe: r.Recipe) -> Iterator[Place]:
             yield step.place
 
 
+_GIVES_IMAGE = (r.BootImage, r.BootAddImage, r.BootEfiImage)
 _FILLS_ENTRY = (
-    r.BootImage,
-    r.BootAddImage,
-    r.BootEfiImage,
+    *_GIVES_IMAGE,
     r.BootMedia,
     r.BootNotBootable,
     r.BootLoadSegment,
@@ -181,15 +208,18 @@ def _further_entries(recipe: r.Recipe) -> Iterator[Place]:
 
 
 def _empty_entries(recipe: r.Recipe) -> Iterator[Place]:
-    fresh = False
+    begun, has_image = False, False
     for step in recipe.steps:
-        if isinstance(step, r.BootNewEntry):
-            fresh = True
+        if isinstance(step, _GIVES_IMAGE):
+            begun = has_image = True
+        elif isinstance(step, r.BootNewEntry):
+            begun, has_image = True, False
         elif isinstance(step, _FILLS_ENTRY):
-            fresh = False
-        elif isinstance(step, r.BootPlatform) and fresh:
-            yield step.place
-            fresh = False
+            begun = True
+        elif isinstance(step, r.BootPlatform):
+            if begun and not has_image:
+                yield step.place
+            begun = has_image = False
 
 
 _ADDS = (r.AddSource, r.BootAddImage, r.ImportIso)
@@ -246,13 +276,13 @@ def _long_texts(recipe: r.Recipe) -> Iterator[Place]:
 
 
 def _units(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _named_where(
-    name: r.Name, is_meant: Callable[[str], bool], is_on: Callable[[r.Step, bool], bool] = lambda _, on: on
-) -> Find:
+def _named_where(rule: NameRule) -> Find:
     """The file specs that name such a file or directory in a namespace, as long as that is on."""
+    name = r.Name.ISO if rule.name is r.Name.ROCK else rule.name
+    is_on = _IS_ON[rule.name]
 
     def find(recipe: r.Recipe) -> Iterator[Place]:
         positions: tuple[int, ...] = (0,)
@@ -266,7 +296,7 @@ def _named_where(
             elif (
                 on
                 and isinstance(step, (r.AddSource, r.BootAddImage))
-                and any(is_meant(part) for at in positions for part in (step.names[at] or "").split("/"))
+                and any(rule.is_meant(part) for at in positions for part in (step.names[at] or "").split("/"))
             ):
                 yield step.place
 
@@ -283,59 +313,111 @@ def _rock_ridge_is_on(step: r.Step, on: bool) -> bool:
     return on or (isinstance(step, r.ForceMode) and step.mode is not None)
 
 
+_IS_ON: dict[r.Name, Callable[[r.Step, bool], bool]] = {
+    r.Name.ISO: lambda _, on: on,
+    r.Name.JOLIET: _joliet_is_on,
+    r.Name.ROCK: _rock_ridge_is_on,
+}
+
+
+def _slashes(recipe: r.Recipe) -> Iterator[Place]:
+    for step in recipe.steps:
+        paths: tuple[str | None, ...] = ()
+        if isinstance(step, (r.AddSource, r.BootAddImage, r.Remove, r.BootCatalog)):
+            paths = step.names
+        elif isinstance(step, r.Rename):
+            paths = step.from_names + step.to_names
+        elif isinstance(step, (r.ChangeMode, r.ChangeOwner, r.BootImage)):
+            paths = (step.path,)
+        if any(path is not None and len(path) > 1 and not path.strip("/") for path in paths):
+            yield step.place
+
+
+def _relative_chains(recipe: r.Recipe) -> Iterator[Place]:
+    for step in recipe.steps:
+        if isinstance(step, (r.AddSource, r.BootAddImage)):
+            source = step.source
+        elif isinstance(step, (r.ImportIso, r.PushIso)):
+            source = step.path
+        else:
+            continue
+        if source.startswith(CHAIN) and not parse_chain(source).file.startswith("/"):
+            yield step.place
+
+
 _STEPS = (
-    Rule("udf in a name set-up", _before_trunk("there are no UDF names there"), _udf_names),
+    Rule("udf in a name set-up", before_trunk("there are no UDF names there"), _udf_names),
     Rule(
         "a Rock Ridge name apart from the ISO 9660 name",
-        _everywhere("it is read and not used; the Rock Ridge name is the ISO 9660 one"),
+        everywhere("it is read and not used; the Rock Ridge name is the ISO 9660 one"),
         _rock_names,
     ),
-    Rule("a further boot entry", _before_trunk("a boot catalog with sections is refused"), _further_entries),
+    Rule("a further boot entry", before_trunk("a boot catalog with sections is refused"), _further_entries),
     Rule(
-        "a platform for an entry that was just begun",
-        _everywhere("it begins one more entry, and refuses the one without an image; it belongs before the new entry"),
+        "a platform for an entry that has no image yet",
+        everywhere("it begins one more entry, and refuses the one without an image; it belongs before the entry"),
         _empty_entries,
     ),
     Rule(
         "a namespace or level that changes after something was added",
-        _everywhere("it is in force only for what is added after it, which leaves half a tree"),
+        everywhere("it is in force only for what is added after it, which leaves half a tree"),
         _late_namespaces,
     ),
     Rule(
         "nothing that has an ISO 9660 name",
-        _everywhere("an image whose ISO 9660 tree is empty is refused"),
+        everywhere("an image whose ISO 9660 tree is empty is refused"),
         _no_primary_tree,
     ),
-    Rule("a fifth image pushed", _everywhere("four is the most"), _deep_pushes),
+    Rule("a fifth image pushed", everywhere("four is the most"), _deep_pushes),
     Rule(
         f"a text of more than {_TEXT_LONGEST} characters",
-        _everywhere("it is blank in the Joliet descriptor"),
+        everywhere("it is blank in the Joliet descriptor"),
         _long_texts,
     ),
     Rule(
+        "a relative path in a chain",
+        everywhere("it is looked for in the directory that VirtualBox was started in"),
+        _relative_chains,
+    ),
+    Rule("a name of several slashes and nothing else", everywhere("it is refused, with an internal error"), _slashes),
+)
+
+
+def _leaves_nothing(name: str) -> bool:
+    """Has the identifier of a name nothing before the extension (section E3)?"""
+    bare = name.lstrip(".")
+    return bool(bare) and not _KEPT.search(bare.rpartition(".")[0] or bare)
+
+
+NAME_RULES = (
+    NameRule(
         "an ISO 9660 name TRANS.TBL",
-        _everywhere("it collides with the TRANS.TBL that every directory has there"),
-        _named_where(r.Name.ISO, lambda name: name.upper() == "TRANS.TBL"),
+        everywhere("it collides with the TRANS.TBL that every directory has there"),
+        r.Name.ISO,
+        lambda name: name.upper() == "TRANS.TBL",
     ),
-    Rule(
+    NameRule(
+        "a name without an ASCII letter, a digit or an underscore before its extension",
+        everywhere("its ISO 9660 identifier is empty, but for the extension"),
+        r.Name.ISO,
+        _leaves_nothing,
+    ),
+    NameRule(
         f"a Joliet name of more than {JOLIET_LONGEST} characters",
-        _everywhere("the whole image is refused"),
-        _named_where(
-            r.Name.JOLIET, lambda name: len(name) * 2 > JOLIET_LONGEST and _units(name) > JOLIET_LONGEST, _joliet_is_on
-        ),
+        everywhere("the whole image is refused"),
+        r.Name.JOLIET,
+        lambda name: len(name) * 2 > JOLIET_LONGEST and _units(name) > JOLIET_LONGEST,
     ),
-    Rule(
+    NameRule(
         f"a Joliet name with one of {' '.join(ILLEGAL)}",
-        _everywhere("it is written as it is, though Joliet does not allow it; here an underscore takes its place"),
-        _named_where(r.Name.JOLIET, lambda name: not _ILLEGAL.isdisjoint(name), _joliet_is_on),
+        everywhere("it is written as it is, though Joliet does not allow it; here an underscore takes its place"),
+        r.Name.JOLIET,
+        lambda name: not _ILLEGAL.isdisjoint(name),
     ),
-    Rule(
+    NameRule(
         f"a Rock Ridge name of more than {ROCK_LONGEST} bytes",
-        _everywhere("beside a long identifier it has no room in the directory record, and is then written wrongly"),
-        _named_where(
-            r.Name.ISO,
-            lambda name: len(name) * 4 > ROCK_LONGEST and len(name.encode()) > ROCK_LONGEST,
-            _rock_ridge_is_on,
-        ),
+        everywhere("beside a long identifier it has no room in the directory record, and is then written wrongly"),
+        r.Name.ROCK,
+        lambda name: len(name) * 4 > ROCK_LONGEST and len(name.encode(errors="surrogatepass")) > ROCK_LONGEST,
     ),
 )

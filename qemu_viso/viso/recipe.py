@@ -128,7 +128,7 @@ class PopIso(Step):
 
 
 class Exclude(Step):
-    """`-m GLOB`, `-x GLOB`: directories found on the way do not yield what matches (file name or whole path)."""
+    """`-m GLOB`, `-x GLOB`: directories do not yield what matches, by its name or by source and path below it."""
 
     pattern: str
 

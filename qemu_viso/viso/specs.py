@@ -5,7 +5,8 @@ from __future__ import annotations
 REMOVE = ":remove:"
 MUST_REMOVE = ":must-remove:"
 REMOVALS = (REMOVE, MUST_REMOVE)
-_CHAIN = ":iprtvfs:"
+CHAIN = ":iprtvfs:"
+"""What a source begins with that is a chain (`qemu_viso.viso.chains`), not a path."""
 # VirtualBox's RTPATH_MAX counts bytes and includes the terminator.
 PATH_LIMIT = 4096
 
@@ -50,10 +51,12 @@ def parse_names(word: str, count: int) -> tuple[str | None, ...]:
     """Names without a source.
 
     Raises:
-        BadValueError: too many `=`, or a part of 4,096 bytes or more.
+        BadValueError: too many `=`, a part of 4,096 bytes or more, or a name that is `.` or `..`.
     """
     for part in word.split("="):
         checked_length(part)
+        if (last := part.rstrip("/").rpartition("/")[2]) in (".", ".."):
+            raise BadValueError(f"ends in '{last}', which nothing can be called", "write the name itself")
     return _names(word, count, and_source=False)
 
 
@@ -75,8 +78,14 @@ def _names(text: str, count: int, *, and_source: bool) -> tuple[str | None, ...]
 def name_of(source: str) -> str:
     """The name of a source that is given without one: its last component; trailing slashes stay.
 
-    `.` stands for what is in a directory, so it goes to the root.
+    `.` stands for what is in a directory, so it goes to the root. A chain's name is that of the path that it ends in.
     """
+    if source.startswith(CHAIN):
+        from qemu_viso.viso.chains import parse_chain
+
+        source = parse_chain(source).path
+        if not source:
+            raise BadValueError("has no name of its own", "write NAME=:iprtvfs:…")
     bare = source.rstrip("/")
     last = bare[bare.rfind("/") + 1 :]
     if last == "..":
@@ -100,9 +109,9 @@ def checked_length(part: str) -> str:
 
 def checked_source(source: str) -> str:
     """The source itself, if it is one that exists outside VirtualBox and is not too long."""
-    if source.startswith(_CHAIN):
-        raise BadValueError(
-            "is a chain of VirtualBox's own file system providers, which exist only there",
-            "--push-iso FILE opens an image; a file of that name is written ./:iprtvfs:…",
-        )
-    return checked_length(source)
+    checked_length(source)
+    if source.startswith(CHAIN):
+        from qemu_viso.viso.chains import parse_chain
+
+        parse_chain(source)
+    return source

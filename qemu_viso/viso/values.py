@@ -42,6 +42,14 @@ def _path(word: str, _names: int) -> str:
     return specs.checked_source(word)
 
 
+def _host_path(word: str, names: int) -> str:
+    if word.startswith(specs.CHAIN):
+        raise BadValueError(
+            "is a chain, and a file of the host is needed here", "a file of that name is written ./:iprtvfs:…"
+        )
+    return _path(word, names)
+
+
 def _image_path(word: str, _names: int) -> str:
     if not word:
         raise BadValueError("is empty, and a path in the image is needed here")
@@ -138,6 +146,7 @@ def _file_spec(word: str, names: int) -> tuple[tuple[str | None, ...], str]:
 
 TEXT = Value("TEXT", _text)
 FILE = Value("FILE", _path)
+HOST_FILE = Value("FILE", _host_path)
 IMAGE_PATH = Value("/PATH", _image_path)
 GLOB = Value("GLOB", _glob)
 OCTAL_MODE = Value("MODE", _octal_mode)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qemu_viso.tree.facts import Fact
 from qemu_viso.verify.consumers import linux_label, missed_by, read_by_linux, read_by_windows
 from tests.cli.test_new import ANSWERS, qemu_viso
 from tests.recipes import MARKER, opened, write_files, write_recipe
@@ -44,30 +45,42 @@ def test_probe_refuses_what_virtualbox_does_not_see(tmp_path: Path) -> None:
 
 
 def test_portability_names_place_reason_and_versions(tmp_path: Path) -> None:
-    write_recipe(tmp_path, "--volume-id=X --udf", "  /a=missing -x '*.o'")
+    write_files(tmp_path, {"d/b": b"", "d/B": b"", "d/c/C": b"", "d/c/c": b""})
+    write_recipe(tmp_path, "--volume-id=X --udf", "  /a=d -x '*.o'")
     done = qemu_viso("check", "--portable", "TEST.viso", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.splitlines() == [
         "TEST.viso:2:15: --udf: it is known from trunk on (VirtualBox 6.1, 7.0)",
-        "TEST.viso:3:14: -x: it is known there and refused as not implemented (VirtualBox 6.1, 7.0, trunk)",
+        (
+            f"TEST.viso:3:3: {Fact.CASE} ('d/b' and 1 more): they are one name, and the second is refused "
+            "(VirtualBox 6.1, 7.0, trunk)"
+        ),
+        "TEST.viso:3:8: -x: it is known there and refused as not implemented (VirtualBox 6.1, 7.0, trunk)",
     ]
-    for version, count in (("6.1", 2), ("7.0", 2), ("trunk", 1)):
+    for version, count in (("6.1", 3), ("7.0", 3), ("trunk", 2)):
         done = qemu_viso("check", f"--portable={version}", "--json", "TEST.viso", cwd=tmp_path)
         found = json.loads(done.stdout)["portability"]
         assert (done.returncode, len(found)) == (1, count)
         assert found[-1] == {
             "file": "TEST.viso",
             "line": 3,
-            "column": 14,
+            "column": 8,
             "what": "-x",
             "reason": "it is known there and refused as not implemented",
+            "path": None,
+            "more": 0,
             "versions": [version],
         }
+        assert (found[-2]["path"], found[-2]["more"]) == ("d/b", 1)
     assert qemu_viso("check", "--portable=5", "TEST.viso", cwd=tmp_path).returncode == 2
 
 
 def test_a_portable_recipe(tmp_path: Path) -> None:
     write_recipe(tmp_path, "--volume-id=X", "/a=missing")
+    done = qemu_viso("check", "--portable", "TEST.viso", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (66, "")
+    assert done.stderr == "qemu-viso: TEST.viso:3:1: the source './missing' does not exist\n"
+    write_files(tmp_path, {"missing": b""})
     done = qemu_viso("check", "--portable", "TEST.viso", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "TEST.viso: fine\n")
 

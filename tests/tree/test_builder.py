@@ -108,7 +108,13 @@ def test_the_root_takes_the_attributes_of_the_directory_that_becomes_it(tmp_path
     (tmp_path / "d").chmod(0o750)
 
     assert tree(tmp_path, "--strict-attribs /=d").root.attributes.mode == 0o750
+    assert tree(tmp_path, "--strict-attribs --name-setup iso,joliet /=d").root.attributes.mode == 0o750
+    assert tree(tmp_path, "--strict-attribs --name-setup iso,joliet =/a=a /=/x=d").root.attributes.mode == 0o750
     assert tree(tmp_path, "--strict-attribs /a=a /=d").root.attributes.mode == 0o555
+    assert (
+        tree(tmp_path, "--strict-attribs --name-setup iso /a=a --name-setup iso,joliet /=d").root.attributes.mode
+        == 0o555
+    )
 
 
 def test_source_date_epoch() -> None:
@@ -139,3 +145,89 @@ def test_a_table_in_each_directory(tmp_path: Path) -> None:
     table = dict(found.tree.walk(Namespace.ISO))["/sub/TRANS.TBL"]
     assert isinstance(table, File)
     assert found.image.read(table.extent * 2048, table.data.size) == b"F C.;1        \tc\n"
+
+
+@pytest.mark.parametrize("name", ["/d/.", "/d/./", "/d/sub/..", "/D/./sub/../"])
+def test_a_name_that_ends_in_dots_is_a_directory_that_is_there(tmp_path: Path, name: str) -> None:
+    assert "/d/c" in paths(tree(tmp_path, f"/d=d {name}=d/sub"))
+    for other in ("/x/.", "/x/..", "/d/b/.", "/d/sub/x/.."):
+        with pytest.raises(RecipeError, match="nothing new can be called"):
+            tree(tmp_path, f"/d=d {other}=d/sub")
+
+
+@pytest.mark.parametrize("name", ["/.", "/..", "/./", "/d/.", "/d/..", "/x/."])
+def test_no_file_is_named_with_dots(tmp_path: Path, name: str) -> None:
+    for line in (f"/d=d {name}=a", f"/d=d --eltorito-add-image {name}=a"):
+        with pytest.raises(RecipeError, match="nothing new can be called"):
+            tree(tmp_path, line)
+    for line in (f"/d=d --rename /d/b {name}", f"/d=d -b /d/b -c {name}"):
+        with pytest.raises(RecipeError, match="nothing can be called"):
+            tree(tmp_path, line)
+
+
+def test_the_root_by_other_names(tmp_path: Path) -> None:
+    """`/.` and `/..` are the root once there is one; slashes alone always are."""
+    for line in ("//=d", "/=.  //=d", "/a=a /.=d", "/a=a /..=d", "/a=a //./=d"):
+        assert "/b" in paths(tree(tmp_path, line))
+    for line in ("/.=d", "/..=d"):
+        with pytest.raises(RecipeError, match="nothing new can be called"):
+            tree(tmp_path, line)
+
+
+def test_rename_of_two_names_to_one(tmp_path: Path) -> None:
+    setup = "--name-setup iso,joliet"
+    found = tree(tmp_path, f"{setup} /A=/long=a --rename /A=/long /C=/C")
+    assert paths(found) == paths(found, Namespace.JOLIET) == {"/C"}
+
+    found = tree(tmp_path, f"{setup} /a=a --rename /a=/a /B=/long")
+    assert (paths(found), paths(found, Namespace.JOLIET)) == ({"/B"}, {"/long"})
+
+
+# --- the boot catalog ----------------------------------------------------------------------------------------------
+
+
+def test_the_catalog_is_there_from_the_option_that_names_it(tmp_path: Path) -> None:
+    found = tree(
+        tmp_path, "/=d -b /b -c /sub/x.cat --chmod 0640:/sub/x.cat --chown 7:/sub/X.CAT --rename /sub/x.cat /y"
+    )
+
+    node = dict(found.walk(Namespace.ISO))["/y"]
+    assert found.boot is not None
+    assert node is found.boot.file
+    assert node.attributes == (0o640, 7, 0)
+    assert "/sub/x.cat" not in paths(found)
+    for line in ("-c /x /x=a", "-c /X/y /x=a", "/x=a -c /x"):
+        with pytest.raises(RecipeError, match=r"already has|not a directory"):
+            tree(tmp_path, f"/=d -b /b {line}")
+
+
+def test_the_catalog_cannot_be_removed_but_its_directory_can(tmp_path: Path) -> None:
+    for word in (":remove:", ":must-remove:"):
+        with pytest.raises(RecipeError, match=r"'/X/boot.CAT' is the boot catalog"):
+            tree(tmp_path, f"/=d -b /b -c /x/boot.cat /X/boot.CAT={word}")
+
+    found = tree(tmp_path, "/=d -b /b -c /x/boot.cat /x=:remove:")
+    assert paths(found) == {"/b", "/sub", "/sub/c"}
+    assert found.boot is not None
+    assert found.boot.file.extent > 0
+
+
+def test_the_catalog_has_one_name_in_each_namespace(tmp_path: Path) -> None:
+    found = tree(tmp_path, "/=d -b /b -c /one -c /two --name-setup joliet -c /three --name-setup iso -c /four")
+
+    assert paths(found) == {"/b", "/sub", "/sub/c", "/four"}
+    assert paths(found, Namespace.JOLIET) == {"/b", "/sub", "/sub/c", "/three"}
+    assert paths(found, Namespace.UDF) == {"/b", "/sub", "/sub/c", "/two"}
+
+
+def test_a_blank_name_leaves_the_catalog_as_it_is(tmp_path: Path) -> None:
+    found = tree(tmp_path, "/=d -b /b -c /x -c '' --name-setup iso,joliet -c /y=")
+
+    assert (paths(found) - paths(found, Namespace.JOLIET), found.warnings) == ({"/y"}, [])
+    assert "/x" in paths(found, Namespace.JOLIET)
+
+
+def test_the_catalog_has_the_mode_of_the_first_boot_option(tmp_path: Path) -> None:
+    found = tree(tmp_path, "/=d --file-mode 0400 -b /b --file-mode 0600 -c /x")
+
+    assert mode(found, "/x") == 0o400

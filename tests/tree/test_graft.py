@@ -175,3 +175,24 @@ def _add(root: Directory, path: list[str], members: frozenset[Namespace]) -> Non
     node = leaf()
     for parent, groups in graft.directories(root, path[:-1], members, lambda: ATTRIBUTES):
         graft.place(parent, path[-1], node, groups, "/".join(path))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("README", "readme", True),
+        ("\u00c4", "\u00e4", True),
+        ("\u03a3", "\u03c2", True),
+        ("\u1e9e", "\u1e9e", True),
+        ("Stra\u00dfe", "STRASSE", False),  # only the full folding makes two letters of one
+        ("\u1e9e", "\u00df", False),  # three bytes and two
+        ("\u212a", "k", False),  # KELVIN SIGN: three bytes and one
+        ("\u212a\u212a", "k\u212a", False),
+        ("\udcff", "\udcfe", False),
+        ("\u0130", "i\u0307", False),
+    ],
+)
+def test_simple_folding(one: str, other: str, same: bool) -> None:
+    root = directory(**{one: leaf()})
+
+    assert (root.listings[ISO].find(other) is not None) is same

@@ -74,6 +74,19 @@ def test_all_sections_and_the_catalogs_name(bios_and_uefi: Path, tmp_path: Path)
     assert image.violations("ECMA-119 8.4.6") == []
 
 
+def test_an_imported_catalog_is_the_recipes(bios_and_uefi: Path, tmp_path: Path) -> None:
+    moved = seen(opened(tmp_path, f"--import-iso={bios_and_uefi} -c /mine.cat --chmod 0600:/mine.cat"))
+
+    named = [path for path in view(moved.rock) if path.endswith(".cat")]
+    assert named == [path for path in view(moved.joliet) if path.endswith(".cat")] == ["/mine.cat"]
+    assert moved.rock is not None
+    assert moved.rock.tree["/mine.cat"].extents[0].start // 2048 == catalog(moved).sector
+    with pytest.raises(RecipeError, match=r"'/isolinux/boot.cat' is the boot catalog"):
+        opened(tmp_path, f"--import-iso={bios_and_uefi} /isolinux/boot.cat=:remove:")
+    skipped = seen(opened(tmp_path, f"--import-iso-skip-eltorito={bios_and_uefi} /isolinux/boot.cat=:must-remove:"))
+    assert "/isolinux/boot.cat" not in view(skipped.rock)
+
+
 def test_boot_information_table_is_made_anew(bios_and_uefi: Path, tmp_path: Path) -> None:
     (tmp_path / "more").write_bytes(bytes(1 << 20))
     image = seen(opened(tmp_path, "/more=more", f"--import-iso={bios_and_uefi}"))

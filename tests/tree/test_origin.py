@@ -87,7 +87,7 @@ def test_links_followed_or_left_out(folder: Path) -> None:
 def test_excluded_by_name_or_by_path(folder: Path) -> None:
     taken = Taken(folder)
     taken.options.exclude("*link*")
-    taken.options.exclude("*/d/sub")
+    taken.options.exclude("d/su?")
 
     assert taken.names("d") == {"/to dir"}
 
@@ -106,6 +106,26 @@ def test_backslashes_separate_unless_a_file_has_them(folder: Path) -> None:
     node = Taken(folder).node("d\\sub\\file")
     assert isinstance(node, File)
     assert node.data.size == 5
+
+
+def test_two_dots_take_away_the_name_before_them(folder: Path) -> None:
+    """Whatever that is, in relative sources; an absolute one is as the host has it."""
+    (folder / "elsewhere" / "in").mkdir(parents=True)
+    (folder / "elsewhere" / "file").write_text("elsewhere")
+    (folder / "link").symlink_to("elsewhere/in")
+    taken = Taken(folder)
+
+    for source in ("link/../file", "none/../file", "d/sub/../../file", "link\\..\\file", "d/../link/.././file"):
+        node = taken.node(source)
+        assert isinstance(node, File)
+        assert (source, node.data.size) == (source, 3)
+    absolute = taken.node(f"{folder}/link/../file")
+    assert isinstance(absolute, File)
+    assert absolute.data.size == len("elsewhere")
+    assert isinstance(Taken(folder / "d").node("../d/../file"), File)
+    assert isinstance(taken.node("link/.."), Directory)
+    with pytest.raises(MissingInputError, match="does not exist"):
+        taken.node("d/../file/")
 
 
 def test_special_files(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from qemu_viso.errors import MissingInputError, RecipeError
 from qemu_viso.image import FileSlice
 from qemu_viso.tree.nodes import File, Link, Namespace
 from tests.judges.reader.image import opened as opened_image
-from tests.recipes import opened
+from tests.recipes import opened, write_files
 from tests.tree.makers import assert_same, difficult_tree, genisoimage, seen, view, xorrisofs
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def test_what_is_not_there(image: Path, tmp_path: Path) -> None:
 
 
 def test_excluded_names_and_links(image: Path, tmp_path: Path) -> None:
-    names = rock_names(tmp_path, "-m 'level*' -x '*/sub' --ignore-symlinks", f"--push-iso={image} /=/")
+    names = rock_names(tmp_path, "-m 'level*' -x '/*/sub' --ignore-symlinks", f"--push-iso={image} /=/")
 
     assert not [name for name in names if name.startswith("/level") or name.endswith(("/sub", "link"))]
     assert "/dir/exe" in names
@@ -150,3 +151,39 @@ def test_one_image_is_walked_many_times(image: Path, tmp_path: Path) -> None:
     found = rock_names(tmp_path, f"--push-iso={image}", *(f"/copy{number}=/" for number in range(30)))
 
     assert {f"/copy{number}/readme.txt" for number in range(30)} <= found
+
+
+# --- chains --------------------------------------------------------------------------------------------------------
+
+
+def test_sources_by_chains(image: Path, tmp_path: Path) -> None:
+    """They begin at the host, whatever is pushed; their image's view is chosen as with `--push-iso`."""
+    write_files(tmp_path, {"here": b"here", "in/a long name": b""})
+    (tmp_path / "in" / "link").symlink_to("here")
+    xorrisofs(tmp_path / "small.iso", "-R", "-J", tmp_path / "in")
+    chain = f":iprtvfs:file(stdfile,{image})|vfs(isofs)"
+    names = rock_names(
+        tmp_path,
+        f"--push-iso={image} '/h=:iprtvfs:file(stdfile,here)' '{chain}|readme.txt'",
+        f"'/all={chain}' '{chain}|/dir/' --pop",
+        "'/rock=:iprtvfs:file(stdfile,small.iso)|vfs(isofs)'",
+        "'/joliet=:iprtvfs:file(stdfile,small.iso)|vfs(isofs,norock)'",
+        "'/plain=:iprtvfs:file(stdfile,small.iso)|vfs(isofs,nojoliet,norock)'",
+    )
+
+    assert {"/h", "/readme.txt", "/all/dir/exe", "/dir/exe"} <= names
+    assert {"/rock/a long name", "/rock/link", "/joliet/a long name"} <= names
+    assert not {"/joliet/link", "/plain/a long name", "/plain/link"} & names
+    with pytest.raises(MissingInputError, match="'none' is not in the image"):
+        opened(tmp_path, f"'{chain}|none'")
+    with pytest.raises(MissingInputError, match="nothing' does not exist"):
+        opened(tmp_path, "'x=:iprtvfs:file(stdfile,nothing)'")
+
+
+def test_images_by_chains(image: Path, tmp_path: Path) -> None:
+    for name in ("i.iso", "file,|.iso"):
+        shutil.copyfile(image, tmp_path / name)
+    assert "/dir/exe" in rock_names(tmp_path, r"--import-iso ':iprtvfs:file(stdfile,file\,\|.iso)'")
+    assert rock_names(tmp_path, "--push-iso ':iprtvfs:file(stdfile,i.iso)' /x=dir") >= {"/x/exe"}
+    with pytest.raises(RecipeError, match=r"'readme\.txt' is not an image"):
+        opened(tmp_path, "--push-iso ':iprtvfs:file(stdfile,i.iso)|vfs(isofs)|readme.txt'")

@@ -16,6 +16,8 @@ OLD = EVERY[:2]
 NEW = EVERY[2:]
 ILLEGAL = "a Joliet name with one of * : ; ? \\"
 LONG = "a Rock Ridge name of more than 100 bytes"
+SLASHES = "a name of several slashes and nothing else"
+NOTHING_LEFT = "a name without an ASCII letter, a digit or an underscore before its extension"
 SETTING = "a namespace or level that changes after something was added"
 
 # Text after the marker's line, what is found, in which versions, and where.
@@ -54,6 +56,16 @@ CASES: list[tuple[str, str, tuple[Version, ...], str]] = [
     ("/" + "x" * 111 + "=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
     ("/" + "\U0001f600" * 56 + "/=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
     ("/" + "x" * 111 + "/y=a", "a Joliet name of more than 110 characters", EVERY, "2:1"),
+    (
+        "a=:iprtvfs:file(stdfile,x) --push-iso :iprtvfs:file(stdfile,/x) :iprtvfs:file(stdfile,y)|vfs(isofs)|b",
+        "a relative path in a chain",
+        EVERY,
+        "2:1 2:65",
+    ),
+    ("//=d ///x=d --chmod 0755:// /=d", SLASHES, EVERY, "2:1 2:13"),
+    ("-b // --rename /a // -c /// //=:remove:", SLASHES, EVERY, "2:1 2:7 2:22 2:29"),
+    ("/\u00e4=a /.\u00e4.txt=a /\u00e4x=a /...=a", NOTHING_LEFT, EVERY, "2:1 2:6"),
+    ("/+/x=a --name-setup iso,joliet /a=/+=a", NOTHING_LEFT, EVERY, "2:1"),
     ("/TRANS.TBL/x=a", "an ISO 9660 name TRANS.TBL", EVERY, "2:1"),
     ("'/a?/b=c' --no-joliet '/c?=c'", ILLEGAL, EVERY, "2:1"),
     ("--name-setup iso,joliet '/a*=/b=c' '/a=/b\\=c'", ILLEGAL, EVERY, "2:36"),
@@ -76,7 +88,7 @@ PORTABLE = [
     f"--volume-id={'x' * 255}",
     "--name-setup iso,joliet /a=/trans.tbl=a",
     "--no-rock-ridge /" + "x" * 110 + "=a --name-setup iso,joliet /" + "x" * 111 + "=/x=a",
-    "--no-rock-ridge /" + "\U0001f600" * 55 + "=a",
+    "--no-rock-ridge --name-setup iso,joliet /" + "a=/" + "\U0001f600" * 55 + "=a",
     "--no-joliet --no-rock-ridge '/a?=a' /" + "x" * 111 + "=a",
     "/" + "x" * 100 + "=a",
 ]
@@ -102,13 +114,16 @@ def test_nothing_is_found_in_portable_recipes(text: str) -> None:
 
 
 def test_a_platform_after_the_new_entry() -> None:
-    what = "a platform for an entry that was just begun"
+    what = "a platform for an entry that has no image yet"
     habit = "-b /a -eltorito-alt-boot -eltorito-platform-id efi -b /b"
     right = "-b /a -eltorito-platform-id efi -eltorito-alt-boot -b /b"
 
     assert [f.what for f in found(habit, Version.TRUNK)] == [what]
     assert found(right, Version.TRUNK) == []
-    assert [f.what for f in found("--eltorito-new-entry --eltorito-platform-id=efi -b /a", Version.TRUNK)] == [what]
+    for begin in ("--eltorito-new-entry", "-no-boot", "-b /a --eltorito-platform-id=PPC --boot-load-size=4"):
+        assert [f.what for f in found(f"{begin} --eltorito-platform-id=efi -b /a", Version.TRUNK)] == [what]
+    for begin in ("", "--eltorito-platform-id=PPC", "-no-boot -b /a", "-b /a -no-boot"):
+        assert found(f"{begin} --eltorito-platform-id=efi -b /b", Version.TRUNK) == []
 
 
 def test_comments_of_response_files() -> None:
@@ -148,7 +163,7 @@ def test_the_table_is_whole() -> None:
     assert {what for _, what, _, _ in CASES} | REMARKABLE | {
         Quirk.COMMENT,
         Quirk.FIRST_COMMENT,
-        "a platform for an entry that was just begun",
+        "a platform for an entry that has no image yet",
     } == set(table)
 
 

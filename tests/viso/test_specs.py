@@ -68,7 +68,7 @@ def test_several_names(word: str, names: tuple[str | None, ...]) -> None:
         ("a" * 4096, "4,096 bytes"),
         ("ä" * 2048 + "=b", "4,096 bytes"),
         ("b=" + "\U0001f600" * 1024, "4,096 bytes"),
-        (":iprtvfs:file(stdfile,x)", "chain"),
+        (":iprtvfs:vfs(fat)", "not supported"),
     ],
 )
 def test_refusals(word: str, wrong: str) -> None:
@@ -154,12 +154,6 @@ def test_set_ups_are_in_force_from_where_they_stand() -> None:
 def test_empty_values_where_something_is_needed(option: str) -> None:
     with pytest.raises(RecipeError, match="is empty, and a"):
         body(f"{option} ''")
-
-
-@pytest.mark.parametrize("option", ["--import-iso", "--push-iso-no-rock", "-G", "-sort", "--eltorito-add-image"])
-def test_chains_are_refused(option: str) -> None:
-    with pytest.raises(RecipeError, match="chain"):
-        body(f"{option} :iprtvfs:file(stdfile,a.iso)|vfs(isofs):/x")
 
 
 def test_a_removal_is_no_boot_image() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qemu_viso.tree import portable as tree
 from qemu_viso.viso.options import Version
 from qemu_viso.viso.portable import rules
 from tests.viso.recipes import conformance_cases
@@ -37,6 +38,17 @@ def words_table() -> list[str]:
     return ["| In the recipe | VirtualBox | What it does |", "|---|---|---|", *body]
 
 
+def sources_table() -> list[str]:
+    """What `check --portable` finds in the sources."""
+    lines = ["| Among the sources | VirtualBox | What it does |", "|---|---|---|"]
+    for rule in tree.rules():
+        for reason in dict.fromkeys(rule.reasons.values()):
+            versions = [version for version in Version if rule.reasons.get(version) == reason]
+            named = "all" if len(versions) == len(Version) else ", ".join(map(str, versions))
+            lines.append(f"| {rule.what} | {named} | {reason} |")
+    return lines
+
+
 def images_table() -> list[str]:
     """The measured cases in which the image is not VirtualBox's."""
     lines = ["| Case | VirtualBox 6.1.36 | qemu-viso |", "|---|---|---|"]
@@ -47,7 +59,7 @@ def images_table() -> list[str]:
     return lines
 
 
-TABLES = {"## Words and steps": words_table, "## Images": images_table}
+TABLES = {"## Words and steps": words_table, "## Sources": sources_table, "## Images": images_table}
 
 
 def page() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from qemu_viso.image import FileSlice, Literal
+from qemu_viso.image import FileSlice
 from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS
 from qemu_viso.tree.existing.el_torito import has_grub_info, has_info_table, image_size, read_catalog
 from qemu_viso.tree.existing.hybrid import PLACE_OFFSET, Loader, read_system_area
@@ -16,6 +16,8 @@ from qemu_viso.tree.tree import BootEntry
 from qemu_viso.viso.recipe import VolumeField
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qemu_viso.tree.attributes import AttributeRules
     from qemu_viso.tree.existing.el_torito import FoundEntry
     from qemu_viso.tree.existing.image import ExistingImage
@@ -55,7 +57,6 @@ class Imported:
         texts: the identifiers of its volumes.
         full_rock_ridge: its Rock Ridge announces itself with an ER entry.
         entries: the boot entries.
-        catalog: the file that shows the boot catalog where it has a name; None where there is no boot catalog.
         only_udf: how many names there are in UDF and in no other file system.
         disk: what makes the image a disk as well; None where it is none.
         warnings: sentences about what could not be taken over.
@@ -66,30 +67,38 @@ class Imported:
     texts: dict[Namespace, dict[VolumeField, str]]
     full_rock_ridge: bool
     entries: list[BootEntry] = field(default_factory=list)
-    catalog: File | None = None
     only_udf: int = 0
     disk: ImportedDisk | None = None
     warnings: list[str] = field(default_factory=list)
 
 
-def import_image(image: ExistingImage, rules: AttributeRules, clock: Clock, *, el_torito: bool) -> Imported:
+def import_image(
+    image: ExistingImage, rules: AttributeRules, clock: Clock, catalog: Callable[[], File] | None
+) -> Imported:
     """Read a whole image, but no data of files.
+
+    Args:
+        image: what to read.
+        rules: the attributes to give.
+        clock: clamps times, and keeps the newest.
+        catalog: gives the file that whatever name leads to the boot catalog is to lead to; None: no boot set-up.
 
     Raises:
         RecipeError: the image is damaged.
         InputOutputError: it cannot be read, or changed meanwhile.
     """
     maker = NodeMaker(rules, clock, _left_out)
-    catalog = _claim_catalog(image, maker, rules) if el_torito else None
+    sector = image.descriptors.boot_catalog if catalog is not None else None
+    if catalog is not None and sector is not None:
+        maker.claimed[sector * SECTOR] = catalog()
     root, namespaces = _trees(image, maker)
     rock_ridge = image.primary.rock_ridge if image.primary is not None else 0
     imported = Imported(root, namespaces, _texts(image), rock_ridge == 2)
-    if catalog is not None and image.descriptors.boot_catalog is not None:
-        found = read_catalog(image.medium, image.descriptors.boot_catalog)
+    if sector is not None:
+        found = read_catalog(image.medium, sector)
         _import_boot(image, imported, maker, found)
-        imported.catalog = catalog if imported.entries else None
         _import_disk(image, imported, found)
-    elif el_torito:
+    elif catalog is not None:
         _import_disk(image, imported, [])
     if image.udf is not None and image.primary is not None:
         imported.only_udf = _only_udf(root)
@@ -148,16 +157,6 @@ def _texts(image: ExistingImage) -> dict[Namespace, dict[VolumeField, str]]:
 
 
 # --- boot ------------------------------------------------------------------------------------------------------------
-
-
-def _claim_catalog(image: ExistingImage, maker: NodeMaker, rules: AttributeRules) -> File | None:
-    """The file that the boot catalog becomes; whatever name leads to its sector, leads to it from now on."""
-    sector = image.descriptors.boot_catalog
-    if sector is None:
-        return None
-    catalog = File(Literal(b"", "boot catalog"), rules.new_file(), None)
-    maker.claimed[sector * SECTOR] = catalog
-    return catalog
 
 
 def _import_boot(image: ExistingImage, imported: Imported, maker: NodeMaker, found: list[FoundEntry]) -> None:

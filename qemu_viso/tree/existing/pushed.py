@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import stat
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from qemu_viso.sources.host import HostFile
     from qemu_viso.tree.attributes import AttributeRules
     from qemu_viso.tree.existing.volume import Found
+    from qemu_viso.tree.facts import Facts
     from qemu_viso.tree.nodes import Node
     from qemu_viso.tree.origin import Clock, WalkOptions
 
@@ -31,6 +33,7 @@ class PushedOrigin:
         options: how directories are walked.
         clock: clamps times, and keeps the newest.
         warnings: where sentences about things left out are appended.
+        facts: is told of each source, unless None.
 
     Raises:
         RecipeError: it is no image that can be read.
@@ -47,6 +50,7 @@ class PushedOrigin:
         options: WalkOptions,
         clock: Clock,
         warnings: list[str],
+        facts: Facts | None,
     ) -> None:
         self._image = ExistingImage(Medium(content, name), joliet=joliet, rock=rock)
         self._system = self._image.preferred()
@@ -54,6 +58,7 @@ class PushedOrigin:
         self._options = options
         self._clock = clock
         self._warnings = warnings
+        self._facts = facts
 
     def node(self, source: str, rules: AttributeRules) -> Node:
         """A file or a directory with all below it.
@@ -62,7 +67,10 @@ class PushedOrigin:
             MissingInputError: the image has nothing of that name.
             RecipeError: it is neither a file nor a directory, or the image is damaged.
         """
-        maker = NodeMaker(rules, self._clock, self._left_out)
+        if self._facts is not None:
+            self._facts.pushed(self._image, source)
+        written = source.replace("\\", "/").rstrip("/")
+        maker = NodeMaker(rules, self._clock, lambda path, found: self._left_out(written, path, found))
         found = self._paths.look_up(source)
         if found.location is not None:
             node: Node = maker.tree(self._system, found, ALL_NAMESPACES)
@@ -91,7 +99,9 @@ class PushedOrigin:
             )
         return found.data
 
-    def _left_out(self, path: str, found: Found) -> bool:
+    def _left_out(self, written: str, path: str, found: Found) -> bool:
         if stat.S_ISLNK(found.mode) and self._options.ignore_links:
             return True
-        return self._options.excludes(path, found.name)
+        return self._options.excluding and self._options.excludes(
+            written + posixpath.dirname(path).rstrip("/"), found.name
+        )
