@@ -9,8 +9,10 @@ import pytest
 
 from tests.judges import samples
 from tests.judges.compare import FIELDS, Item, blind, difference
-from tests.judges.external import TREE_JUDGES, Isovfy, JudgeError, SevenZip, Udfinfo, Xorriso, missing, run
+from tests.judges.external import JudgeError, SevenZip, Xorriso, missing, run
+from tests.judges.grub import TREE_JUDGES
 from tests.judges.reader.image import opened
+from tests.judges.whole import Isovfy, Udfinfo
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,10 @@ import pytest
 
 from tests.judges import samples
 from tests.judges.compare import difference, view_of, view_of_directory
-from tests.judges.external import TREE_JUDGES, Blkid, FileMagic, Grub, Isovfy, SevenZip, Udfinfo, Xorriso, run
+from tests.judges.external import SevenZip, Xorriso, run
+from tests.judges.grub import TREE_JUDGES, Grub
 from tests.judges.reader.image import inspect, opened
+from tests.judges.whole import Blkid, FileMagic, Isovfy, Udfinfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable

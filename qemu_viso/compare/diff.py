@@ -5,6 +5,8 @@ Two images without a difference are the same byte for byte: what no level above 
 
 from __future__ import annotations
 
+import posixpath
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,6 +86,11 @@ def _windows(contents: Contents, size: int) -> tuple[list[tuple[int, int]], int]
     return windows, size
 
 
+_PARENT = "the parent of "
+_ROOT = "directory record for root directory: "
+_VERSION = re.compile(r";\d+$")
+
+
 class _Told:
     """What was told of above the level of bytes."""
 
@@ -96,9 +103,20 @@ class _Told:
 
     def __call__(self, each: Explained) -> bool:
         """Whether a field's difference was told of, or follows from one that was."""
-        if each.subject in self._paths:
+        if self._about(each) in self._paths:
             return True
         label = each.label.replace("the reserve sequence", "the main sequence")
         if (label, each.field) in self._fields or label in self._absent:
             return True
         return label in self._structures and each.field.startswith("descriptor tag: ")
+
+    @staticmethod
+    def _about(each: Explained) -> str:
+        """The path that readers show of what a field is about.
+
+        What a directory is like, the second records of those in it say once more (ECMA-119 6.8.2.2), and of the root
+        the volume descriptors (8.4.18). An identifier is shown without its version (7.5.1).
+        """
+        if each.subject.startswith(_PARENT):
+            return posixpath.dirname(each.subject.removeprefix(_PARENT))
+        return "/" if each.field.startswith(_ROOT) else _VERSION.sub("", each.subject)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 _PARTS: dict[str, Part] = {"volume descriptor": "volume", "UDF descriptor": "volume", "boot catalog": "boot"}
 # What follows from where things lie, and from other fields: `bytes` tells of it.
-_DERIVED = re.compile(r"location|extent|\bRBA\b|descriptor tag|pointer|checksum|^unused|^reserved")
+_DERIVED = re.compile(
+    r"location|^directory record for root|extent|\bRBA\b|descriptor tag|pointer|checksum|^unused|^reserved"
+)
 
 
 class _Key(NamedTuple):

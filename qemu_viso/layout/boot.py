@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qemu_viso.errors import RecipeError
 from qemu_viso.image import FileSlice, Generated, Patched
-from qemu_viso.ondisk import eltorito
+from qemu_viso.ondisk import eltorito, mbr
 from qemu_viso.ondisk.ecma119 import SECTOR
 from qemu_viso.sources.host import HostFile
 from qemu_viso.tree.boot import EFI
@@ -38,6 +38,20 @@ def media(entry: BootEntry) -> Media:
 
 def _size(entry: BootEntry) -> int:
     return entry.image.data.size if isinstance(entry.image, File) else 0
+
+
+def system_type(entry: BootEntry) -> int:
+    """Of a hard disk what its own partition table says (El Torito figures 3 and 5), where it has one in use."""
+    file = entry.image
+    if media(entry) is not Media.HARD_DISK or not isinstance(file, File):
+        return entry.system_type
+    content = file.data.base if isinstance(file.data, Patched) else file.data
+    if not isinstance(content, HostFile | FileSlice) or content.size < mbr.BLOCK:
+        return entry.system_type
+    record = _head(content, mbr.BLOCK)
+    table = record[mbr.TABLE_OFFSET : mbr.TABLE_OFFSET + 4 * mbr.PARTITION.size]
+    types = table[mbr.TYPE_OFFSET :: mbr.PARTITION.size] if record[-2:] == mbr.SIGNATURE else b""
+    return next(filter(None, types), entry.system_type)
 
 
 def load_sectors(entry: BootEntry) -> int:
@@ -105,7 +119,9 @@ def _head(content: HostFile | FileSlice, size: int) -> bytes:
     file, start = (content, 0) if isinstance(content, HostFile) else (content.file, content.offset)
     descriptor = file.open()
     try:
-        return os.pread(descriptor, min(size, content.size), start).ljust(size, b"\0")
+        data = os.pread(descriptor, min(size, content.size), start).ljust(size, b"\0")
+        file.check(os.fstat(descriptor))
+        return data
     finally:
         os.close(descriptor)
 
@@ -174,6 +190,6 @@ def _entry(entry: BootEntry, end_of_volume: int) -> bytes:
         segment=entry.load_segment,
         sectors=load_sectors(entry),
         extent=entry.image.extent if has_content and isinstance(entry.image, File) else end_of_volume,
-        system_type=entry.system_type,
+        system_type=system_type(entry),
         criteria=entry.criteria,
     )

@@ -59,6 +59,10 @@ RECORD = Structure(
     Field("signature", 2, Kind.BYTES),
 )
 
+SIGNATURE = b"\x55\xaa"
+TABLE_OFFSET = next(at for at, field in RECORD.fields if field.name.startswith("partition record"))
+TYPE_OFFSET = next(at for at, field in PARTITION.fields if field.name == "OS type")
+
 
 def isohybrid_code(code: bytes, block: int) -> bytes:
     """The boot code that starts the isolinux.bin at `block`."""
@@ -90,4 +94,4 @@ def _address(block: int) -> bytes:
 def record(code: bytes, disk_id: int, partitions: list[bytes]) -> bytes:
     """The whole record: one block."""
     table = b"".join(partitions).ljust(4 * PARTITION.size, b"\0")
-    return code.ljust(CODE_SIZE, b"\0") + struct.pack("<I2x", disk_id) + table + b"\x55\xaa"
+    return code.ljust(CODE_SIZE, b"\0") + struct.pack("<I2x", disk_id) + table + SIGNATURE

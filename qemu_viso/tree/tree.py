@@ -26,7 +26,7 @@ class BootEntry:
         load_segment: real-mode segment.
         load_sectors: how many 512-byte sectors the firmware loads; None for "whatever suits", see `sectors`.
         info_table: the image wants the boot information table of ISOLINUX.
-        system_type: what a partition table in the image has as type; firmware does not look at it.
+        system_type: what the catalog says of it, unless it is a hard disk whose partition table knows better.
         criteria: selection criteria type and criteria (2.4), b"" for none.
         section_id: the id of the section that the entry is in; neighbours of one platform and id share a section.
         grub_info: the image wants GRUB's note of where it lies.

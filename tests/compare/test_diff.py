@@ -179,6 +179,24 @@ def test_owner_time_and_what_is_the_other_way_round(folder: Path) -> None:
     assert ("/more", "name", "absent", "a file") in found
 
 
+@pytest.mark.parametrize("line", ["--rock-ridge", "--udf --rock-ridge", "--no-rock-ridge --no-joliet"])
+@pytest.mark.parametrize("path", ["in", "in/sub", "in/sub/deep/x", "in/hello.txt"])
+def test_one_change_is_told_once(folder: Path, line: str, path: str) -> None:
+    """A directory's second record, and those of the directories in it, say again what it is like."""
+    write_files(folder, {"in/sub/deep/x": b"x"})
+    settle(folder / "in")
+    left = bytes_of(recipe(folder, "--strict-attribs", line, "/=in"))
+    (folder / path).chmod(0o700)
+    os.utime(folder / path, (samples.TIME - 60, samples.TIME - 60))
+    found = compare(in_memory(left), recipe(folder, "--strict-attribs", line, "/=in")).differences
+    assert {each.part for each in found} == {"file"}
+    assert {each.subject.lower().rstrip(".") for each in found} == {"/" + path.removeprefix("in").lstrip("/")}
+    fields = [(each.field, namespace) for each in found for namespace in each.namespaces]
+    assert len(fields) == len(set(fields))
+    if "--no-rock" not in line:
+        assert {("mode", "rock"), ("time", "rock"), ("time", "joliet")} <= set(fields)
+
+
 def test_volumes_and_namespaces(folder: Path) -> None:
     left = recipe(folder, "--volume-id=ONE", *BASE)
     right = recipe(folder, "--volume-id=TWO --no-joliet", *BASE)

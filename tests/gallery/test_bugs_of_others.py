@@ -21,7 +21,8 @@ from qemu_viso.image.render import render
 from qemu_viso.verify.consumers import missed_by
 from tests.cli.test_new import ANSWERS
 from tests.gallery.raw import SECTOR, all_records, descriptors, directories, record, records
-from tests.judges.external import Blkid, Bsdtar, Isoinfo, Pycdlib, SevenZip, Udfinfo, run
+from tests.judges.external import Bsdtar, Isoinfo, Pycdlib, SevenZip, run
+from tests.judges.whole import Blkid, Udfinfo
 from tests.recipes import opened, write_files
 from tests.tree.makers import DEEP, genisoimage, seen, view
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qemu_viso.opening import Opened
-    from tests.judges.external import FileMagic, Judge
+    from tests.judges.external import Judge
+    from tests.judges.whole import FileMagic
 
 OLD = 1_000_000_000
 """2001-09-09, when the sources of some of these tests were last written."""

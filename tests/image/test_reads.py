@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qemu_viso.errors import InternalError, MissingInputError, StaleSourceError
-from qemu_viso.image import Generated, Image, Literal, Patched, RegionMap
+from qemu_viso.image import Generated, Image, Literal, Patched, RegionMap, memory
 from qemu_viso.image.image import SECTOR
+from qemu_viso.image.render import render
 from qemu_viso.sources.handles import HandleCache
-from tests.recipes import opened
+from tests.recipes import opened, write_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +42,60 @@ def test_every_read_is_a_slice(sample: tuple[Opened, bytes], data: st.DataObject
     offset = data.draw(st.integers(0, found.image.size))
     length = data.draw(st.integers(0, found.image.size - offset) | st.integers(0, min(4096, found.image.size - offset)))
     assert found.image.read(offset, length) == whole[offset : offset + length]
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> tuple[RegionMap, bytes]:
+    """The regions of an image with everything in it, and its bytes as one reader got them."""
+    folder = tmp_path_factory.mktemp("rich")
+    files = {f"in/d{index % 7}/file {index}": os.urandom(index * 37 % 5000) for index in range(200)}
+    files |= {"in/boot.bin": os.urandom(10_001), "in/efi.img": os.urandom(3000), "code": b"\x33\xed" + bytes(400)}
+    files |= {f"in/{'long' * 60}{index}": b"" for index in range(20)}
+    lines = (
+        "--udf --rock-ridge --import-iso=other.iso /=in -T",
+        "-b /boot.bin -no-emul-boot -boot-info-table --efi-boot /efi.img -isohybrid-gpt-basdat",
+    )
+    write_files(folder, files | {"other/x": os.urandom(5000), "other/y/z": b"z"})
+    os.symlink("d1", folder / "in" / "link")
+    render(opened(folder, "--rock-ridge /=other").image, str(folder / "other.iso"))
+    image = opened(folder, *lines).image
+    return image.regions, image.read(0, image.size)
+
+
+READS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40_000) | st.integers(0, 1 << 20)), min_size=1, max_size=25)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    readers=st.lists(READS, min_size=2, max_size=8),
+    handles=st.integers(1, 4),
+    cache=st.sampled_from([1, 1 << 16, memory.CACHE_BYTES]),
+)
+def test_any_number_of_readers_get_slices_at_once(
+    rich: tuple[RegionMap, bytes], readers: list[list[tuple[float, int]]], handles: int, cache: int
+) -> None:
+    """Of an image that nobody has read before, with room for little or much of what is made when it is first read."""
+    regions, whole = rich
+    image = Image(regions, "rich", HandleCache(handles))
+    together = Barrier(len(readers))
+
+    def read(places: list[tuple[float, int]]) -> list[tuple[int, int]]:
+        together.wait()
+        wrong = []
+        for share, length in places:
+            offset = int(share * image.size)
+            length = min(length, image.size - offset)
+            if image.read(offset, length) != whole[offset : offset + length]:
+                wrong.append((offset, length))
+        return wrong
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that readers take turns at any place
+    try:
+        with patch.object(memory, "CACHE_BYTES", cache), ThreadPoolExecutor(len(readers)) as threads:
+            assert [wrong for found in threads.map(read, readers) for wrong in found] == []
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_many_threads_read_one_image(sample: tuple[Opened, bytes]) -> None:

@@ -19,9 +19,11 @@ from qemu_viso.tree.builder import build_tree
 from qemu_viso.tree.nodes import Namespace
 from qemu_viso.viso import read_recipe
 from tests.judges.compare import blind, difference, view_of, view_of_directory
-from tests.judges.external import Blkid, Grub, SevenZip, Udfinfo, Xorriso
+from tests.judges.external import SevenZip, Xorriso
+from tests.judges.grub import Grub
 from tests.judges.reader.image import inspect
 from tests.judges.reader.image import opened as opened_image
+from tests.judges.whole import Blkid, Udfinfo
 from tests.recipes import opened, write_files, write_recipe
 
 if TYPE_CHECKING:

@@ -174,9 +174,12 @@ class _Catalog:
             if table.descriptor == self.descriptor_sector and raw[16:] == bytes(40) and table.length == content.size:
                 self.add("boot information table", f"it says sector {table.sector}, the image is in {sector}")
             return None
-        if table.length != content.size:
-            self.add("boot information table", f"it says {table.length} bytes, the image has {content.size}")
-        data = content.data()[64:]
+        if sector not in self.files:  # nothing but the table tells how long it is
+            data = self.source.take(sector * SECTOR, table.length, f"boot image in sector {sector}")[64:]
+        else:
+            if table.length != content.size:
+                self.add("boot information table", f"it says {table.length} bytes, the image has {content.size}")
+            data = content.data()[64:]
         data += bytes(-len(data) % 4)
         checksum = sum(word for (word,) in struct.iter_unpack("<I", data)) & 0xFFFFFFFF
         if table.checksum != checksum:
