@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-MODULES = ("bench.images", "bench.nbd", "bench.parse", "bench.vhost_user")
+MODULES = ("bench.guests", "bench.images", "bench.nbd", "bench.parse", "bench.vhost_user")
 
 
 def main() -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from tests.signals import obey_ctrl_c
+
 if TYPE_CHECKING:
     import pytest
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 pytest_plugins = ["qemu_viso.pytest_plugin"]
 
 FULL = "QEMU_VISO_FULL"
+
+obey_ctrl_c()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -38,8 +38,8 @@ BUILDER = 2
 
 # What the agents call by name; links to busybox.
 APPLETS = (
-    "cat", "dd", "dmesg", "echo", "find", "grep", "head", "insmod", "mount", "poweroff", "printf", "rm", "sh", "stat",
-    "tail", "tar", "tr", "umount", "uname", "usleep", "wc", "xargs",
+    "cat", "dd", "dmesg", "echo", "find", "grep", "head", "insmod", "mkfifo", "mount", "poweroff", "printf", "rm", "sh",
+    "stat", "tail", "tar", "tr", "umount", "uname", "usleep", "wc", "xargs",
 )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 AGENT_PORT = "org.qemu-viso.agent"
 MEDIUM_NODE = "medium"
 MEDIUM_DEVICE = "drive"
+RECONNECT_MS = (9, 2)
+"""The version of QEMU that brought `reconnect-ms`."""
 
 
 class Device(Protocol):
@@ -199,15 +201,20 @@ class PathChardev:
         name: its id.
         path: of the socket.
         reconnect: seconds after which it connects again when the connection was lost; 0 for never.
+        milliseconds: whether QEMU is to be told so in milliseconds. It is since 9.2 (`RECONNECT_MS`); `reconnect`,
+            in seconds, is deprecated from there on, and gone later.
     """
 
     name: str
     path: str
     reconnect: int = 0
+    milliseconds: bool = False
 
     def to_argv(self) -> list[str]:
         """`-chardev socket` with the path."""
-        again = f",reconnect={self.reconnect}" if self.reconnect else ""
+        again = ""
+        if self.reconnect:
+            again = f",reconnect-ms={1000 * self.reconnect}" if self.milliseconds else f",reconnect={self.reconnect}"
         return ["-chardev", f"socket,id={self.name},path={escape(self.path)}{again}"]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import MissingProgramError
@@ -18,10 +18,12 @@ from qemu_viso.qemu.console import Console
 from qemu_viso.qemu.controlled import Controlled
 from qemu_viso.qemu.devices import (
     MEDIUM_DEVICE,
+    RECONNECT_MS,
     Accelerator,
     AgentPort,
     Frontend,
     Memory,
+    PathChardev,
     Pvpanic,
     QmpMonitor,
     Screen,
@@ -31,7 +33,8 @@ from qemu_viso.qemu.devices import (
 from qemu_viso.qemu.firmware import find_uefi
 from qemu_viso.qemu.media import change_medium
 from qemu_viso.qemu.monitor import Monitor
-from qemu_viso.qemu.process import Child, describe_status
+from qemu_viso.qemu.process import Child, describe_status, find_program
+from qemu_viso.qemu.programs import ask_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,6 +157,22 @@ def machine_for(
     )
 
 
+def spelled(spec: MachineSpec) -> MachineSpec:
+    """The machine in the words of the QEMU that is here, which is asked for its version where that matters.
+
+    Raises:
+        MissingProgramError: it is not installed.
+    """
+    if not any(isinstance(each, PathChardev) and each.reconnect for each in spec.devices):
+        return spec
+    version = ask_version(find_program(spec.platform.program)) or ""
+    milliseconds = tuple(int(word) for word in version.split(".") if word) >= RECONNECT_MS
+    devices = (
+        replace(each, milliseconds=milliseconds) if isinstance(each, PathChardev) else each for each in spec.devices
+    )
+    return replace(spec, devices=tuple(devices))
+
+
 class Machine(Controlled):
     """A running machine, inside `async with`; frozen until `release`.
 
@@ -174,7 +193,7 @@ class Machine(Controlled):
     async def _start(self, deadline: Deadline) -> None:
         ours, theirs = zip(*(self._pair() for _ in range(3 if self.spec.agent else 2)), strict=True)
         numbers = [each.fileno() for each in theirs]
-        argv = self.spec.to_argv(numbers[0], numbers[1], numbers[2] if self.spec.agent else None)
+        argv = spelled(self.spec).to_argv(numbers[0], numbers[1], numbers[2] if self.spec.agent else None)
         self._console = Console(ours[1], self._on_console_failure)
         self._stack.callback(self._console.close)
         child = Child(argv, hand_down=theirs)

@@ -55,13 +55,16 @@ class Found:
 def look_for(program: Program) -> Found:
     """Look a program up on PATH, and ask it for its version."""
     path = shutil.which(program.name)
-    if path is None:
-        return Found(program, None, None)
+    return Found(program, path, None if path is None else ask_version(path))
+
+
+def ask_version(path: str) -> str | None:
+    """What a program says is its version, as `9.2.1`; None if it does not say."""
     try:
         done = subprocess.run(
             [path, "--version"], capture_output=True, text=True, errors="replace", timeout=ASK_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return Found(program, path, None)
+        return None
     match = re.search(r"\d+(?:\.\d+)+", done.stdout + done.stderr)
-    return Found(program, path, match.group() if match else None)
+    return match.group() if match else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from qemu_viso.verify.expected import content_sha256, expected_label, expected_view
+from qemu_viso.verify.expected import content_sha256, expected_label, expected_view, hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,7 +66,7 @@ def compare(
     sampled: Mapping[str, int | None] = MappingProxyType({}),
     expected: Mapping[str, Expected] | None = None,
 ) -> tuple[int, list[Difference]]:
-    """How many entries were expected, and all differences, by path.
+    """How many entries the reader had to show, and all differences, by path.
 
     Args:
         tree: what was promised.
@@ -83,8 +83,11 @@ def compare(
         differences.append(Difference("", "label", repr(label), repr(view.label)))
     extra = [path for path in view.entries.keys() - expected.keys() if not path.startswith(followed)]
     differences += [Difference(path, "name", "absent", f"a {view.entries[path].kind}") for path in extra]
+    unseen = hidden(expected, view.entries.keys(), view.reader)
     for path, wanted in expected.items():
         seen = view.entries.get(path)
+        if path in unseen:
+            continue
         if seen is None:
             differences.append(Difference(path, "name", f"a {wanted.kind}", "absent"))
         else:
@@ -93,7 +96,7 @@ def compare(
             sized = not any(difference.field == "size" for difference in found)
             if sized and seen.kind == wanted.kind == "file" and "content" in view.facts:
                 differences += _content(path, wanted, seen, sums, sampled)
-    return len(expected), sorted(differences, key=lambda difference: difference.path)
+    return len(expected) - len(unseen), sorted(differences, key=lambda difference: difference.path)
 
 
 def _links(expected: Mapping[str, Expected]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from qemu_viso.verify.udf_names import recorded_name, shown_name, shown_target
 from qemu_viso.viso.recipe import VolumeField
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from qemu_viso.guest.view import Kind, Namespace, ReaderName
     from qemu_viso.image import Content
@@ -42,6 +42,11 @@ UDF_LABEL_BYTES = 30
 LONGEST_ROCK_NAME = 253
 UNPRINTABLE: Mapping[ReaderName, Mapping[int, int]] = {"grub": str.maketrans("\t\n", "??")}
 """What a reader cannot show of a name, and what it shows instead."""
+ALIKE: Mapping[ReaderName, Mapping[int, int]] = {
+    "uefi-shell": {each: each - 0x20 for each in (*range(0x61, 0x7B), *range(0xE0, 0xF7), *range(0xF8, 0xFF))}
+}
+"""Letters that are the same to a reader, which of two such names in a directory shows only one. The shell of EDK2 drops
+one as a duplicate (ShellPkg, EfiShellRemoveDupInFileList), in the order of StriColl, which folds the case of Latin-1."""
 
 
 class Expected(NamedTuple):
@@ -127,6 +132,18 @@ def _names(tree: Tree, directory: Directory, namespace: Namespace, reader: Reade
         nodes = directory.nodes(TreeNamespace.UDF)
         for identifier, node in zip(udf_names(list(nodes)), nodes.values(), strict=True):
             yield shown_name(identifier) if linux else recorded_name(identifier), node
+
+
+def hidden(expected: Mapping[str, Expected], seen: Collection[str], reader: ReaderName) -> set[str]:
+    """The paths that a reader need not show, because it shows another one that is the same to it."""
+    if reader not in ALIKE:
+        return set()
+    shown = {path.translate(ALIKE[reader]) for path in seen if path in expected}
+    found: set[str] = set()
+    for path in expected:  # a directory comes before what is in it
+        if path not in seen and (os.path.dirname(path) in found or path.translate(ALIKE[reader]) in shown):
+            found.add(path)
+    return found
 
 
 def rock_name(name: str) -> str:

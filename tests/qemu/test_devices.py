@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -14,13 +15,14 @@ from qemu_viso.qemu.devices import (
     Medium,
     NbdMedium,
     OverlayNode,
+    PathChardev,
     Screen,
     SerialConsole,
     SnapshotNode,
     VhostUserMedium,
 )
-from qemu_viso.qemu.machine import MachineSpec, machine_for
-from qemu_viso.qemu.platforms import PLATFORMS
+from qemu_viso.qemu.machine import MachineSpec, machine_for, spelled
+from qemu_viso.qemu.platforms import PLATFORMS, Platform
 
 
 def test_a_block_node_over_nbd() -> None:
@@ -98,6 +100,34 @@ def test_vhost_user() -> None:
     ]
     devices = BUSES["vhost-user-blk"].devices(VhostUserMedium("/v", reconnect=1))
     assert devices[0].to_argv() == ["-chardev", "socket,id=medium,path=/v,reconnect=1"]
+    newer = PathChardev("medium", "/v", reconnect=2, milliseconds=True)
+    assert newer.to_argv() == ["-chardev", "socket,id=medium,path=/v,reconnect-ms=2000"]
+    assert PathChardev("medium", "/v", milliseconds=True).to_argv() == ["-chardev", "socket,id=medium,path=/v"]
+
+
+@pytest.mark.parametrize(
+    ("said", "option"),
+    [
+        ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)", "reconnect=1"),
+        ("QEMU emulator version 9.1.3", "reconnect=1"),
+        ("QEMU emulator version 9.2.0", "reconnect-ms=1000"),
+        ("QEMU emulator version 10.0.2 (v10.0.2)", "reconnect-ms=1000"),
+        ("something else", "reconnect=1"),
+    ],
+)
+def test_reconnecting_is_spelled_for_the_qemu_that_is_here(tmp_path: Path, said: str, option: str) -> None:
+    program = tmp_path / "qemu-system-fake"
+    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.chmod(0o755)
+    platform = Platform("fake", str(program), "none", None, 16, "pci", "ttyS0")
+    disk = BUSES["vhost-user-blk"].devices(VhostUserMedium("/v", reconnect=1))
+    argv = spelled(MachineSpec(platform, "none", disk)).to_argv(3, 4, None)
+    assert f"socket,id=medium,path=/v,{option}" in argv
+
+
+def test_nobody_is_asked_where_nothing_reconnects() -> None:
+    spec = MachineSpec(Platform("fake", "/nowhere/qemu", "none", None, 16, "pci", "ttyS0"), "none")
+    assert spelled(spec) is spec
 
 
 def test_an_overlay_lies_over_another_node() -> None:

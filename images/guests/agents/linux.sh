@@ -98,10 +98,37 @@ describe_volume() {
     cat /tmp/volume >&3
 }
 
-# Every write to the port is a round trip to the host: what comes in small pieces is gathered into large ones.
-gather() { dd bs=65536 iflag=fullblock 2>/dev/null >&3; }
+# Every write to the port is a round trip to the host, and through a pipe every write wakes its reader: what comes in
+# small pieces is gathered in memory, a batch of paths at a time, and then sent as a whole. Batches are made side by
+# side, so that one works while another waits for the medium; who has taken the token may send. An archive that broke
+# off is the last: what came behind it would be taken for the rest of a file.
+# shellcheck disable=SC2016 # the shell that xargs starts expands it
+BATCH='"$0" "$@" >/tmp/batch.$$ 2>>/tmp/errors
+status=$?
+read -r token <&4
+[ -e /tmp/broken ] || cat /tmp/batch.$$ >&3
+[ $status = 0 ] || : >/tmp/broken
+: >/tmp/batch.$$
+echo >&4
+exit $status'
 
-archive() { xargs -0 -r tar -c -f - 2>>/tmp/errors; }
+# batches WORKERS PATHS COMMAND…: as many batches at a time, of as many of the paths that come in.
+batches() {
+    workers=$1 paths=$2
+    shift 2
+    xargs -0 -r -P "$workers" -n "$paths" sh -c "$BATCH" "$@"
+}
+
+SMALL=65536 # bytes; of smaller files, 250 are a batch of 16 MiB at most
+
+# contents LIMIT: archives of links, and of the files that are smaller.
+contents() {
+    below=$SMALL
+    [ "$1" -ge $SMALL ] || below=$1
+    find . \( -type l -o -type f -size "-${below}c" \) -print0 | batches 4 250 tar -c -f - || return
+    [ "$1" -gt $SMALL ] || return 0
+    find . -type f ! -size "-${SMALL}c" -size "-$1c" -print0 | xargs -0 -r tar -c -f - 2>>/tmp/errors >&3
+}
 
 view() { # id device namespace limit
     mount_medium "$1" "$2" "$3" || return
@@ -113,20 +140,16 @@ view() { # id device namespace limit
     cat /tmp/paths >&3
     printf '\0' >&3
     # From a pipe: busybox's xargs forks without exec, and a child that exits would rewind a file under its parent.
-    cat /tmp/paths | xargs -0 stat -c '%f %s %u %g %h %t %T %Y %y' 2>>/tmp/errors | gather
+    # shellcheck disable=SC2002
+    cat /tmp/paths | batches 1 1000 stat -c '%f %s %u %g %h %t %T %Y %y'
     stated=$?
-    small=65536
-    [ "$4" -ge $small ] || small=$4
-    find . \( -type l -o -type f -size "-${small}c" \) -print0 | archive | gather
+    contents "$4"
     archived=$?
-    if [ "$4" -gt $small ]; then
-        find . -type f -size "+$((small - 1))c" -size "-$4c" -print0 | archive >&3
-        archived=$((archived + $?))
-    fi
     # An archive that broke off leaves the host waiting for the rest of a file: tell it by the console.
     [ $archived = 0 ] || say "failed $1: $(tail -n 1 /tmp/errors)"
     echo "END $1 $(tr -cd '\0' </tmp/paths | wc -c) $found $stated $archived" >&3
     [ ! -s /tmp/errors ] || say "$(head -n 3 /tmp/errors)"
+    rm -f /tmp/batch.* /tmp/broken
     cd / && umount /mnt
 }
 
@@ -162,6 +185,9 @@ serve() {
 set_up
 if find_port; then
     exec 3<>"$port"
+    mkfifo /tmp/token
+    exec 4<>/tmp/token
+    echo >&4
     echo "HELLO qemu-viso-agent 1 $(uname -m) $(uname -r)" >&3
     serve
 else
