@@ -126,7 +126,7 @@ class Naming:
         """Give the components of a path in the primary tree the Rock Ridge names of another path."""
         if graft.ends_in_dots(rock):
             raise no_name(rock)
-        rock_names = graft.components(rock)
+        rock_names = graft.components(rock) if names else []  # the root has no name
         if rock_names and len(rock_names) != len(names):
             self._tree.warnings.append(
                 f"{place}: of the Rock Ridge name '{rock}' only the last part is used, because it is in the "

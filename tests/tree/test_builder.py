@@ -183,6 +183,10 @@ def test_rename_of_two_names_to_one(tmp_path: Path) -> None:
     assert (paths(found), paths(found, Namespace.JOLIET)) == ({"/B"}, {"/long"})
 
 
+def test_the_root_has_no_rock_ridge_name(tmp_path: Path) -> None:
+    assert paths(tree(tmp_path, "--name-setup iso,rr,joliet /=/x=/=d")) == {"/b", "/sub", "/sub/c"}
+
+
 # --- the boot catalog ----------------------------------------------------------------------------------------------
 
 

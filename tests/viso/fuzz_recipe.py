@@ -75,6 +75,7 @@ _VALUES = """
     iso iso+joliet joliet,udf iso,rr iso-rr trans udf hfs 0 1 2 3 4 010 0x7c0 65535 65536 99999999999999999999 0644 7777
     u+x:/a a+rx:/a 0755:/a g=u:/ 0:/a 0x10:/b x86 efi Mac 255 utf-8 *.o a /a a/b /a/ . .. / @ @0 @1 @2 @forbidden
     @broken @nul @none a=b /a=/b=c = =a a= /=. :remove: a=:remove: /a=:must-remove: :iprtvfs: -- - \\ ' " '' "" # ##
+    :iprtvfs:file(stdfile,a)|vfs(isofs,norock)|x /. /x/..
 """
 # A value that is right, for each kind of value in the table of options.
 _RIGHT = {
