@@ -100,7 +100,9 @@ def _maps(structure: Structure, data: bytes, claim: Claim) -> Iterator[Part]:
         subject = f"partition reference {number}"
         yield from placed(table, claim.start + at, subject, claim.start + end)
         behind = at + table.size
-        yield from piece(table, claim.start + behind, subject, "partition mapping", end - behind, clause="3/10.7")
+        yield from piece(
+            table, claim.start + behind, subject, "partition identifier", end - behind, clause="3/10.7.3.3"
+        )
         at = end
 
 

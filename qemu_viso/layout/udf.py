@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from qemu_viso.image import Generated, Literal
 from qemu_viso.layout.udf_records import UdfRecords, unique_id
 from qemu_viso.layout.udf_tree import ROOT_ICB, UdfTree, spilled_blocks
+from qemu_viso.layout.volumes import text_warning
 from qemu_viso.ondisk import ecma167, udf
 from qemu_viso.ondisk.ecma167 import BLOCK
 from qemu_viso.tree.nodes import Namespace
@@ -31,6 +32,18 @@ SEQUENCE_SECTORS = 16
 MAIN, RESERVE, INTEGRITY = 32, 48, 64
 ANCHOR = 256
 PARTITION = ANCHOR + 1
+TEXT_SIZES = {
+    VolumeField.VOLUME_ID: 32,
+    VolumeField.VOLUME_SET_ID: 128,
+    VolumeField.PUBLISHER_ID: 36,
+    VolumeField.PREPARER_ID: 36,
+    VolumeField.APPLICATION_ID: 36,
+    VolumeField.COPYRIGHT_FILE: 32,
+    VolumeField.ABSTRACT_FILE: 32,
+}
+"""Bytes of the dstrings (UDF 2.1.3) that texts go to; the logical volume's has room for a longer volume id, too."""
+SET_ID_HEAD = 16
+"""Characters that stand in front of the volume set's own identifier (UDF 2.2.2.5)."""
 ICBS_AT_ONCE = 128
 """ICBs that one region holds: enough to be few regions, few enough to be quickly made for a single file."""
 
@@ -53,10 +66,11 @@ class Udf:
     def plan(self, visit: Callable[[File], None]) -> None:
         """Find all sizes; `visit` gets every file."""
         self._tree.plan(visit)
-        volume_id = self._text(VolumeField.VOLUME_ID)
-        kept = udf.cut(volume_id, 30)
-        if kept != volume_id:
-            self._source.warnings.append(f"the volume-id '{volume_id}' is cut to '{kept}' in the UDF volume")
+        for field, size in TEXT_SIZES.items():
+            value = self._source.text(Namespace.UDF, field)
+            head = "0" * SET_ID_HEAD if field is VolumeField.VOLUME_SET_ID else ""
+            kept = udf.cut(head + udf.representable(value), size - 2)[len(head) :]
+            self._source.warnings += text_warning(field, value, kept, "UDF")
 
     def place(self) -> int:
         """Give everything its place; the first sector behind the UDF structures."""

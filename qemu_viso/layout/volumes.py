@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from qemu_viso.errors import shown
 from qemu_viso.ondisk.ecma119 import TEXT_SIZES, VolumeDescriptor, volume_date
 from qemu_viso.ondisk.joliet import ESCAPE_SEQUENCES
 from qemu_viso.tree.nodes import Namespace
@@ -26,6 +28,7 @@ FIELDS = {
 }
 DEFAULTS = {VolumeField.SYSTEM_ID: "LINUX", VolumeField.APPLICATION_ID: "QEMU-VISO"}
 PRIMARY, SUPPLEMENTARY = 1, 2
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def text_value(tree: Tree, namespace: Namespace, field: VolumeField) -> str:
@@ -56,16 +59,29 @@ def texts(tree: Tree, namespace: Namespace) -> dict[str, bytes]:
 
 
 def text_warnings(tree: Tree, namespaces: list[Namespace]) -> list[str]:
-    """A sentence for each text that its field cannot hold whole."""
+    """A sentence for each text that its field cannot hold whole, or that has what no text should have."""
     warnings = []
     for namespace in namespaces:
+        volume = "Joliet" if namespace is Namespace.JOLIET else "primary"
         for name, size in TEXT_SIZES.items():
             value = tree.settings.texts[namespace].get(FIELDS[name], "")
-            kept = fitted(value, size, namespace)
-            if kept != value:
-                volume = "Joliet" if namespace is Namespace.JOLIET else "primary"
-                warnings.append(f"the {FIELDS[name]} '{value}' is cut to '{kept}' in the {volume} volume")
+            warnings += text_warning(FIELDS[name], value, fitted(value, size, namespace), volume)
     return warnings
+
+
+def text_warning(field: VolumeField, value: str, kept: str, volume: str) -> list[str]:
+    """What is to be said of a text of which `kept` is recorded; nothing, if all is well.
+
+    Control characters are in none of the character sets of 7.4 and of Joliet's section 3, and are recorded as they are.
+    """
+    what = f"the {field} '{shown(value)}'"
+    if value.startswith(kept) and kept != value:
+        return [f"{what} is cut to '{shown(kept)}' in the {volume} volume"]
+    if kept != value:
+        return [f"{what} becomes '{shown(kept)}' in the {volume} volume"]
+    if _CONTROL.search(value):
+        return [f"{what} in the {volume} volume has control characters, which readers may not show"]
+    return []
 
 
 def descriptor(

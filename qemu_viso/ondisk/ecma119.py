@@ -150,11 +150,12 @@ DESCRIPTOR_TYPES = {
 
 
 def descriptor_head(clause: str) -> tuple[Field, Field, Field]:
-    """What all volume descriptors begin with (8.1)."""
+    """What all volume descriptors begin with (8.1); 8.5 has no clause of its own on the standard identifier."""
+    identifier, version = ("8.4.2", "8.5.2") if clause == "8.5" else (f"{clause}.2", f"{clause}.3")
     return (
         Field("volume descriptor type", 1, Kind.LITTLE, f"{clause}.1", DESCRIPTOR_TYPES),
-        Field("standard identifier", 5, Kind.TEXT, "8.1.2"),
-        Field("volume descriptor version", 1, clause="8.1.3"),
+        Field("standard identifier", 5, Kind.TEXT, identifier),
+        Field("volume descriptor version", 1, clause=version),
     )
 
 

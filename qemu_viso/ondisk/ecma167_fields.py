@@ -149,17 +149,18 @@ IMPLEMENTATION_USE = _descriptor(
     ("implementation identifier", _ENTITY),
     Field("implementation use", 460, Kind.BYTES),
 )
-LV_INFO = _descriptor(
-    *(3, "10.4", TAG_NAMES[4]),
-    _NUMBER,
-    ("implementation identifier", _ENTITY),
+_LV_INFORMATION = "UDF 2.2.7.2"
+LV_INFO = Structure(
+    TAG_NAMES[4],
+    "ECMA-167 3/10.4",
+    *(field for _, field in IMPLEMENTATION_USE.fields[:-1]),
     ("LV information (UDF 2.2.7.2)", _CHARSPEC),
-    Field("logical volume identifier", 128, Kind.DSTRING),
-    Field("LV info 1", 36, Kind.DSTRING),
-    Field("LV info 2", 36, Kind.DSTRING),
-    Field("LV info 3", 36, Kind.DSTRING),
+    Field("logical volume identifier", 128, Kind.DSTRING, _LV_INFORMATION),
+    Field("LV info 1", 36, Kind.DSTRING, _LV_INFORMATION),
+    Field("LV info 2", 36, Kind.DSTRING, _LV_INFORMATION),
+    Field("LV info 3", 36, Kind.DSTRING, _LV_INFORMATION),
     ("implementation id", _ENTITY),
-    Field("implementation use", 128, Kind.BYTES),
+    Field("implementation use", 128, Kind.BYTES, _LV_INFORMATION),
 )
 """What UDF 2.2.7 makes of it where the implementation identifier is "*UDF LV Info"."""
 PARTITION = _descriptor(

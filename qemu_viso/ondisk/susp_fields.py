@@ -59,7 +59,7 @@ ENTRIES = dict(
             *_both("virtual file size high", "virtual file size low"),
             Field("table depth", 1),
         ),
-        _entry("RR", "Rock Ridge entries in use, of RRIP 1.09", "RRIP 1.09 4.1.7", Field("flags", 1)),
+        _entry("RR", "Rock Ridge entries in use, of RRIP 1.09", "RRIP 1.09", Field("flags", 1)),
         _entry(
             *("ZF", "compressed file", "zisofs"),
             Field("algorithm", 2, Kind.TEXT),

@@ -17,12 +17,12 @@ FIRST_UNIQUE_ID = 16
 
 _HARD_WRITE_PROTECT = 1
 DOMAIN = entity(b"*OSTA UDF Compliant", struct.pack("<HB", REVISION, _HARD_WRITE_PROTECT))
-"""2.1.4.3: the revision, and that nothing can be written."""
+"""2.1.5.3: the revision, and that nothing can be written."""
 LV_INFO = entity(b"*UDF LV Info", struct.pack("<H", REVISION))
 """2.2.7.1."""
 PARTITION_CONTENTS = entity(b"+NSR02")
 IMPLEMENTATION = entity(b"*qemu-viso")
-"""2.1.4.2: who made the volume; operating system undefined, because the bytes are the same on all of them."""
+"""2.1.5.2: who made the volume; operating system undefined, because the bytes are the same on all of them."""
 
 _ILLEGAL = re.compile("[\ufeff\ufffe\uffff]")
 
