@@ -42,11 +42,13 @@ def need(kind: str) -> None:
 
 
 @contextlib.contextmanager
-def exporting(recipe: str, kind: str, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process and the line that it printed; it must have ended in the end."""
+def exporting(
+    recipe: str, kind: str, *words: str, below: tuple[str, ...] = ()
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process, begun by the command `below`, and the line that it printed; it must have ended in the end."""
     need(kind)
     with subprocess.Popen(
-        [sys.executable, "-m", "qemu_viso", "export", recipe, "--type", kind, *words],
+        [*below, sys.executable, "-m", "qemu_viso", "export", recipe, "--type", kind, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import pty
-import resource
 import select
 import shutil
 import signal
@@ -39,10 +38,12 @@ def recipes(tmp_path: Path) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def serving(*words: str, lines: int = 1, status: int = 0) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """The process and what it printed when it was ready; it is ended by SIGTERM."""
+def serving(
+    *words: str, lines: int = 1, status: int = 0, below: tuple[str, ...] = ()
+) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """The process, begun by the command `below`, and what it printed when it was ready; it is ended by SIGTERM."""
     with subprocess.Popen(
-        [*COMMAND, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*below, *COMMAND, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:
         try:
             assert server.stdout is not None
@@ -341,21 +342,15 @@ def test_clients_that_need_more_descriptors_than_the_usual_limit(tmp_path: Path,
     whole = rendered(recipe, tmp_path)
     places = [(whole.index(content), content) for content in contents.values()]
     path = str(tmp_path / "socket")
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
-    try:
-        server = serving(recipe, "--socket", path, "--max-connections", "40", "--workers", workers)
-        with server as (process, _), contextlib.ExitStack() as clients:
-            resource.setrlimit(resource.RLIMIT_NOFILE, before)
-            for number in range(40):
-                client = clients.enter_context(Client(path))
-                for offset, content in places[4 * number : 4 * number + 4]:
-                    assert client.read(offset, len(content)) == content
-            process.terminate()
-            assert process.stderr is not None
-            assert process.stderr.read() == ""
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    words = (recipe, "--socket", path, "--max-connections", "40", "--workers", workers)
+    with serving(*words, below=("prlimit", "--nofile=64:4096")) as (process, _), contextlib.ExitStack() as clients:
+        for number in range(40):
+            client = clients.enter_context(Client(path))
+            for offset, content in places[4 * number : 4 * number + 4]:
+                assert client.read(offset, len(content)) == content
+        process.terminate()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
 
 
 def test_limits(recipes: tuple[str, str], tmp_path: Path) -> None:

@@ -50,15 +50,9 @@ def kill_bridge(export: subprocess.Popen[str]) -> None:
 
 
 def test_the_bridge_may_open_as_many_files_as_its_clients_need(recipe: str) -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (128, before[1]))
-    try:
-        with exporting(recipe, "nbd") as (process, _):
-            soft, hard = resource.prlimit(children(process.pid)["bridge"], resource.RLIMIT_NOFILE)
-            assert (soft, hard) == (min(before[1], 3072), before[1])
-            process.terminate()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with exporting(recipe, "nbd", below=("prlimit", "--nofile=128:8192")) as (process, _):
+        assert resource.prlimit(children(process.pid)["bridge"], resource.RLIMIT_NOFILE) == (3072, 8192)
+        process.terminate()
 
 
 def progress(convert: subprocess.Popen[bytes]) -> Iterator[float]:
