@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.judges import samples
+from tests.judges.boot import boot_entries, boot_entries_by_xorriso
 from tests.judges.compare import FIELDS, Item, blind, difference
 from tests.judges.external import JudgeError, SevenZip, Xorriso, missing, run
 from tests.judges.grub import TREE_JUDGES
+from tests.judges.images import IMAGES, made
 from tests.judges.reader.image import opened
 from tests.judges.whole import Isovfy, Udfinfo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.judges.external import Judge
+    from tests.judges.external import Judge, Look
 
 needs_genisoimage = pytest.mark.skipif(bool(missing("genisoimage")), reason=str(missing("genisoimage")))
 
@@ -68,6 +70,33 @@ def test_a_judge_disagrees_where_it_sees(trees: dict[str, Path], judge: Judge) -
         assert judge.disagreements(trees["none"], seen) == []
         told = tuple(change for change in trees if change != "none" and judge.disagreements(trees[change], seen))
     assert told == SEES[judge.name]
+
+
+@needs_genisoimage
+@pytest.mark.parametrize("judge", TREE_JUDGES, ids=lambda judge: judge.name)
+@pytest.mark.parametrize(("look", "least"), [("sizes", {"size", "name", "missing"}), ("names", {"name", "missing"})])
+def test_a_judge_that_looks_less_closely_disagrees_as_well(
+    trees: dict[str, Path], judge: Judge, look: Look, least: set[str]
+) -> None:
+    if reason := judge.available():
+        pytest.skip(reason)
+    with opened(trees["none"]) as seen:
+        assert judge.disagreements(trees["none"], seen, look) == []
+        told = {change for change in trees if judge.disagreements(trees[change], seen, look)}
+    assert least <= told
+    assert "content" not in told
+
+
+def test_xorriso_tells_boot_entries_apart(tmp_path: Path) -> None:
+    if reason := Xorriso().available():
+        pytest.skip(reason)
+    said = {}
+    for name in ("small bootable", "small platforms", "floppies"):
+        (tmp_path / name).mkdir()
+        with made(IMAGES[name], tmp_path / name) as image:
+            said[name] = boot_entries(image.seen), boot_entries_by_xorriso(image.path)
+    assert all(ours == theirs for ours, theirs in said.values())
+    assert said["small bootable"][0] != said["small platforms"][1] != said["floppies"][0]
 
 
 @needs_genisoimage

@@ -201,3 +201,21 @@ def test_names_about_the_limits(made: Made) -> None:
     assert [units[name] for name in cut] == [109, 109]  # a half of a pair is not kept
     assert all(re.fullmatch(r"\d{3}😀+(~1)?", name) for name in cut)
     assert len([path for path in made.seen.joliet.tree if path.startswith("/alike/")]) == 60
+
+
+@of("many boot entries")
+def test_a_catalog_of_several_sectors(made: Made) -> None:
+    assert made.seen.boot is not None
+    assert len(made.seen.boot.entries) == 80
+    assert made.seen.boot.size > 2048
+
+
+@of("", which=lambda sample: not any("-isohybrid" in line for line in sample.lines))
+def test_150_sectors_of_padding(made: Made) -> None:
+    """Behind the last file; UDF's second anchor is the last sector, behind the padding."""
+    volumes = [volume for volume in (made.seen.primary, made.seen.udf) if volume is not None]
+    ends = [extent.start + extent.length for each in volumes for node in each.tree.values() for extent in node.extents]
+    if made.seen.boot is not None:
+        ends += [entry.sector * 2048 + entry.image.size for entry in made.seen.boot.entries]
+    padding = (0 if any("--no-pad" in line for line in made.sample.lines) else 150) + (made.seen.udf is not None)
+    assert -(-max(ends) // 2048) + padding == made.seen.size // 2048

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from tests.judges.reader.image import Image
 
+MOST = 32
+"""Entries that xorriso keeps of a catalog."""
 PLATFORMS = {0: "BIOS", 1: "PPC", 2: "Mac", 0xEF: "UEFI"}
 MEDIA = {0: "none", 1: "fd1.2", 2: "fd1.4", 3: "fd2.8", 4: "hd"}
 _LINE = re.compile(r"El Torito boot img : +(\d+) +(\S+) +([yn]) +(\S+) +0x(\S+) +0x(\S+) +(\d+) +(\d+)")
@@ -38,7 +40,7 @@ class Entry(NamedTuple):
 
 
 def boot_entries(seen: Image) -> list[Entry]:
-    """Those that the strict reader saw. Of an image that is no file xorriso does not look for a table."""
+    """Those that the strict reader saw, as far as xorriso keeps them; of images that are no files it sees no table."""
     if seen.boot is None:
         return []
     volumes = [volume for volume in (seen.primary, seen.joliet) if volume is not None]
@@ -56,7 +58,7 @@ def boot_entries(seen: Image) -> list[Entry]:
         )
         for section in seen.boot.sections
         for entry in section.entries
-    ]
+    ][:MOST]
 
 
 def boot_entries_by_xorriso(image: Path) -> list[Entry]:

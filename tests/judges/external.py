@@ -182,7 +182,7 @@ class Pycdlib(Judge):
 
     def _item(self, iso: object, key: str, path: str, look: Look, *, is_directory: bool) -> Item:
         if look == "names":
-            return Item(kind="dir" if is_directory else "file")
+            return Item(kind="dir") if is_directory else Item()
         record = iso.get_record(**{key: path})  # type: ignore[attr-defined]
         rock = getattr(record, "rock_ridge", None)
         mode = rock.get_file_mode() if rock is not None else 0
@@ -357,10 +357,10 @@ class Bsdtar(Judge):
         """What `-tv` says, of names that need no quoting."""
         view: View = {}
         for line in text.splitlines():
-            kind, _, _, _, size, _, _, _, path = line.split(maxsplit=8)
-            view["/" + path.rstrip("/").removeprefix(".")] = Item(
-                kind=_KINDS[kind[0]], size=int(size) if kind[0] == "-" else None
-            )
+            letter, _, _, _, size, _, _, _, path = line.split(maxsplit=8)
+            path, _, target = path.partition(" -> ") if letter[0] == "l" else (path, "", "")
+            kind, number = _KINDS[letter[0]], int(size) if letter[0] == "-" else None
+            view["/" + path.rstrip("/").removeprefix(".")] = Item(kind=kind, size=number, target=target or None)
         return view
 
     def _archive(self, data: bytes) -> View:

@@ -75,6 +75,8 @@ PLATFORMS = (
     "--efi-boot /efi.img",
 )
 
+MANY = ("-b /boot.img -no-emul-boot", *[f"{NEXT} -b /efi.img -no-emul-boot"] * 79, "-c /boot.cat")
+
 IMAGES: dict[str, Sample] = {
     "small": Sample(samples.small_tree, (FULL,)),
     "small limited": Sample(samples.small_tree, ("/=tree",)),
@@ -101,6 +103,7 @@ IMAGES: dict[str, Sample] = {
     ),
     "small platforms": Sample(samples.small_tree, ("--rock-ridge /=tree", *PLATFORMS)),
     "small EFI alone": Sample(samples.small_tree, ("--rock-ridge /=tree", "-e /efi.img -no-emul-boot")),
+    "small with many boot entries": Sample(samples.small_tree, ("--rock-ridge /=tree", *MANY)),
     "floppies": Sample(samples.floppy_tree, ("--rock-ridge /=tree", *FLOPPIES)),
     "floppies by name": Sample(samples.floppy_tree, ("--rock-ridge /=tree", *EMULATED)),
     "small UDF": Sample(samples.small_tree, ("--udf --rock-ridge /=tree", *BOOT)),
