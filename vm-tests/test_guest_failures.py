@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qemu_viso.pytest_plugin.exports import Exports
     from qemu_viso.pytest_plugin.machines import Machines
 
-LONG = 60.0
+LONG = 120.0
 
 
 def with_init(build: GuestBuild, folder: Path, script: bytes) -> GuestBuild:
@@ -62,6 +62,30 @@ def test_a_panic_ends_the_wait_at_once(
     with pytest.raises(GuestError, match="Kernel panic - not syncing: Attempted to kill init!"):
         viso_machine(image, guest=build, seconds=LONG).view("rock")
     assert time.monotonic() - began < LONG / 2
+
+
+@pytest.mark.full
+@pytest.mark.viso_bus("virtio-blk")
+@pytest.mark.parametrize(
+    ("does", "sentence"),
+    [
+        ("reboot -f", "the guest reset the machine"),
+        ("poweroff -f", "the guest shut the machine down"),
+        # What a kernel does that has halted: nothing. Noise without end is not remembered without end.
+        ("mount -t proc proc /proc; /bin/busybox halt -f", "time ran out while waiting for the guest's agent"),
+        ("yes noise", "time ran out while waiting for the guest's agent"),
+    ],
+)
+def test_a_guest_that_does_something_else(
+    viso_guest: GuestBuild, viso_machine: Machines, tmp_path: Path, image: Path, does: str, sentence: str
+) -> None:
+    build = with_init(viso_guest, tmp_path, f"#!/bin/busybox sh\n/bin/busybox {does}\n".encode())
+    seconds = LONG if "machine" in sentence else 30.0  # time to boot on a busy host, and no more
+    with pytest.raises(GuestError, match=sentence) as caught:
+        viso_machine(image, guest=build, seconds=seconds).view("rock")
+    assert len(str(caught.value)) < 5000
+    if does == "yes noise":
+        assert "    noise\n    noise" in str(caught.value)
 
 
 @pytest.mark.full

@@ -3,7 +3,8 @@
 A child dies with the thread that started it: PR_SET_PDEATHSIG, set by setpriv so that no Python code runs between fork
 and exec; a shell then looks whether we are still there, for a death before that goes unsignalled. It is asked to end
 by SIGTERM, and ended by SIGKILL when it does not listen; so is whatever it has started in its session, as a wrapper
-script does. Its exit is an event on a pidfd; nothing is polled.
+script does. The kernel tells only our child of our death: a guard, which waits for the end of a pipe that we hold, ends
+what else is in its group. Its exit is an event on a pidfd; nothing is polled.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ class Child:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         try:
-            self._process = self._spawn()
+            self._guard, self._process = self._spawn()
         finally:
             for each in self._hand_down:
                 each.close()
@@ -151,34 +152,40 @@ class Child:
             loop.add_reader(self._pipe.fileno(), self._on_output)
         return self
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
+        """The guard, and the child, which tells the guard its number before it becomes the program."""
         program, setpriv = find_program(self.argv[0]), find_program("setpriv")
-        guarded = f'[ $PPID = {os.getpid()} ] && exec "$@"'
+        number = self._orphan.name.removeprefix("SIG")
+        guarded = f'[ $PPID = {os.getpid()} ] && echo $$ >&0 && exec "$@" </dev/null'
         try:
-            return subprocess.Popen(
-                [
-                    setpriv,
-                    "--pdeathsig",
-                    self._orphan.name.removeprefix("SIG"),
-                    "--",
-                    "/bin/sh",
-                    "-c",
-                    guarded,
-                    "sh",
-                    program,
-                    *self.argv[1:],
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=2 if self._talks else subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+            guard = subprocess.Popen(
+                [f"{self.name}: guard", "-c", f'read -r group && ! read -r word && kill -s {number} -- "-$group"'],
+                executable="/bin/sh",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 bufsize=0,
-                pass_fds=[each.fileno() for each in self._hand_down],
-                # A Ctrl-C at the terminal is for us; the child is then ended in order.
                 start_new_session=True,
-                env=os.environ | {"LC_ALL": "C.UTF-8"} | dict(self._environment),
             )
+            try:
+                child = subprocess.Popen(
+                    [setpriv, "--pdeathsig", number, "--", "/bin/sh", "-c", guarded, "sh", program, *self.argv[1:]],
+                    stdin=guard.stdin,
+                    stdout=2 if self._talks else subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    bufsize=0,
+                    pass_fds=[each.fileno() for each in self._hand_down],
+                    # A Ctrl-C at the terminal is for us; the child is then ended in order.
+                    start_new_session=True,
+                    env=os.environ | {"LC_ALL": "C.UTF-8"} | dict(self._environment),
+                )
+            except BaseException:
+                guard.kill()
+                guard.communicate()
+                raise
         except OSError as error:
             raise GuestError(f"{self.name} cannot be started: {error.strerror}") from None
+        return guard, child
 
     @property
     def pid(self) -> int:
@@ -249,6 +256,8 @@ class Child:
         if os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return
         self.signal(signal.SIGKILL)  # what is left of its group; it is a zombie itself, and keeps the number
+        self._guard.kill()
+        self._guard.communicate()
         status = self._process.wait()
         asyncio.get_running_loop().remove_reader(self._pidfd)
         self._on_output()

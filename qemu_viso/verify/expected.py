@@ -45,8 +45,8 @@ UNPRINTABLE: Mapping[ReaderName, Mapping[int, int]] = {"grub": str.maketrans("\t
 ALIKE: Mapping[ReaderName, Mapping[int, int]] = {
     "uefi-shell": {each: each - 0x20 for each in (*range(0x61, 0x7B), *range(0xE0, 0xF7), *range(0xF8, 0xFF))}
 }
-"""Letters that are the same to a reader, which of two such names in a directory shows only one. The shell of EDK2 drops
-one as a duplicate (ShellPkg, EfiShellRemoveDupInFileList), in the order of StriColl, which folds the case of Latin-1."""
+"""Letters that are the same to a reader, which shows only one of two such names in a directory. EDK2's shell drops one
+as a duplicate (ShellPkg, EfiShellRemoveDupInFileList), by StriColl, which folds the case of Latin-1."""
 
 
 class Expected(NamedTuple):

@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qemu_viso.guest.view import NAMESPACES
 from qemu_viso.qemu.console import plain
 from qemu_viso.verify.keep import CONSOLE_FILE, REPEAT_FILE, SCREEN_FILE
 from qemu_viso.verify.report import SHOWN, printable
@@ -43,6 +44,7 @@ table { border-collapse: collapse; font-size: .9rem; }
 caption { text-align: left; color: var(--faint); padding: .25rem 0; }
 th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: left; vertical-align: top; }
 thead th { background: var(--shade); } td.seconds { text-align: right; font-variant-numeric: tabular-nums; }
+td.name, tbody th { white-space: nowrap; }
 .passed { color: var(--passed); } .different { color: var(--different); } .failed { color: var(--failed); }
 .skipped { color: var(--skipped); } .passed, .different, .failed, .skipped { font-weight: 600; }
 small { color: var(--faint); font-weight: 400; white-space: nowrap; }
@@ -98,7 +100,9 @@ def _wide(label: str) -> str:
 
 def _matrix(reports: Sequence[Report]) -> Iterator[str]:
     """Guests and buses down, recipes and namespaces across."""
-    columns = list(dict.fromkeys((report.recipe, report.namespace) for report in reports))
+    recipes = dict.fromkeys(report.recipe for report in reports)
+    seen = {(report.recipe, report.namespace) for report in reports}
+    columns = [(recipe, name) for recipe in recipes for name in NAMESPACES if (recipe, name) in seen]
     cells = {(each.guest, each.bus, each.recipe, each.namespace): each for each in reports}
     yield "<h2>What each guest saw</h2>" + _wide("What each guest saw")
     yield "<table><caption>A sign for each guest, bus, recipe and namespace, and the seconds that it took</caption>"
@@ -129,8 +133,8 @@ def _list(reports: Sequence[Report]) -> Iterator[str]:
     heads = ("Recipe", "Guest", "Kernel", "Bus", "Namespace", "Result", "Seconds")
     yield "".join(f'<th scope="col">{head}</th>' for head in heads) + "</tr></thead><tbody>"
     for each in reports:
-        words = (each.recipe, each.guest, each.kernel, each.bus, each.namespace)
-        row = "".join(f"<td>{_text(word)}</td>" for word in words)
+        words = (each.guest, each.kernel, each.bus, each.namespace)
+        row = f"<td>{_text(each.recipe)}</td>" + "".join(f'<td class="name">{_text(word)}</td>' for word in words)
         result = (
             f'<td><span class="{each.outcome}" aria-hidden="true">{SIGNS[each.outcome]}</span> {_text(each.result)}'
         )
@@ -148,10 +152,13 @@ def _failures(reports: Sequence[Report]) -> Iterator[str]:
         first = members[0]
         title = f"{os.path.basename(first.recipe)} · {first.guest} · {first.bus}"
         yield f'<section class="failure" id="{_anchor(first)}"><h2>{_text(title)}</h2>'
+        told = ""
         for report in members:
-            yield f"<h3>{_outcome(report.outcome)} {_text(report.namespace)}: {_text(report.result)}</h3>"
-            if "\n" in report.reason:
+            result = _text(report.result.removeprefix(f"{report.outcome}: "))
+            yield f"<h3>{_outcome(report.outcome)} {_text(report.namespace)}: {result}</h3>"
+            if "\n" in report.reason and report.reason != told:
                 yield f"<pre>{_lines(report.reason)}</pre>"
+            told = report.reason
             yield from _differences(report.differences, report.namespace)
         yield from _evidence(Path(folder), title)
         yield "</section>"

@@ -71,12 +71,12 @@ def rendered(recipe: str) -> bytes:
 
 
 def children(pid: int) -> dict[str, int]:
-    """The children of an export by what they are: `daemon`, `bridge` and `janitor`."""
+    """The children of an export by what they are: `daemon`, `bridge`, `janitor`, and guards of the first two."""
     names = {"qemu-storage-daemon": "daemon", os.path.basename(sys.executable): "bridge", "sh": "janitor"}
     found = {}
     for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         program = Path(f"/proc/{word}/cmdline").read_text().partition("\0")[0]
-        found[names[os.path.basename(program)]] = int(word)
+        found[program if program.endswith(": guard") else names[os.path.basename(program)]] = int(word)
     return found
 
 
@@ -94,7 +94,10 @@ def test_it_leaves_nothing_behind(recipe: str, tmp_path: Path, kind: tuple[str, 
             assert os.path.exists(shown)
             assert (shown == str(path)) == bool(place)
             below = children(process.pid)
-            assert below.keys() == {"bridge", "janitor"} | (set() if "--direct" in kind else {"daemon"})
+            direct = "--direct" in kind
+            guards = {name for name in below if name.endswith(": guard")}
+            assert below.keys() - guards == {"bridge", "janitor"} | (set() if direct else {"daemon"})
+            assert len(guards) == (1 if direct else 2)
             process.send_signal(number)
             assert process.wait(30) == 0
             assert process.stderr is not None

@@ -142,20 +142,21 @@ def test_a_missing_program_names_its_package() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_child_outlives_us(number: signal.Signals) -> None:
-    """Ctrl-C ends the child in order; our own violent death ends it too."""
+@pytest.mark.parametrize("command", ["echo $$; exec sleep 1000", "sleep 1000 & echo $!; wait"])
+@pytest.mark.parametrize("orphan", ["SIGKILL", "SIGTERM"])
+def test_no_child_outlives_us(number: signal.Signals, command: str, orphan: str) -> None:
+    """Ctrl-C ends the child in order; our own violent death ends it too, and what it has started, as a wrapper does."""
     script = (
-        "import asyncio\n"
+        "import asyncio, signal\n"
         "from qemu_viso.qemu.process import Child\n"
         "async def main():\n"
-        "    async with Child(['sleep', '1000']) as child:\n"
-        "        print(child.pid, flush=True)\n"
+        f"    async with Child(['sh', '-c', {command!r}], talks=True, orphan=signal.{orphan}) as child:\n"
         "        await child.wait()\n"
         "asyncio.run(main())\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
+    assert parent.stderr is not None
+    pid = int(parent.stderr.readline())
     # By name rather than by number: the number may be taken again once the process is gone.
     pidfd = os.pidfd_open(pid)
     parent.send_signal(number)

@@ -134,6 +134,19 @@ def test_the_page_says_everything(reports: list[Report]) -> None:
     assert "All as promised" in html(reports[:1])
 
 
+def test_columns_are_in_order_and_a_reason_is_told_once() -> None:
+    """What was skipped is reported first; two namespaces fail for one reason."""
+    reason = "the guest failed\n  last words"
+    failed = [Report("a.viso", "g", "b", name, 0, (), 1.0, reason=reason, status=74) for name in ("plain", "udf")]
+    skipped = Report("b.viso", "g", "b", "joliet", 0, (), 0.0, reason="no", status=69, skipped=True)
+    text = html([skipped, *failed, Report("b.viso", "g", "b", "rock", 9, (), 1.0)])
+    page = Page(text)
+    heads = re.findall(r'<th scope="col">(\w\.viso)<br>(\w+)</th>', text)
+    assert heads == [("b.viso", "rock"), ("b.viso", "joliet"), ("a.viso", "plain"), ("a.viso", "udf")]
+    assert page.text.count("last words") == 1
+    assert page.text.count("failed: the guest failed") == 2  # in the list, and there alone with its outcome
+
+
 def test_the_page_can_be_read_by_all(reports: list[Report]) -> None:
     page = Page(html(reports))
     assert page.all("html") == [{"lang": "en"}]
