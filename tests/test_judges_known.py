@@ -86,6 +86,7 @@ EXTRACTED = {
 }
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("judge", EXTRACTED)
 def test_a_file_in_two_sections_is_read_whole(judge: str, large: images.Made) -> None:
     """4 GiB and a bit, with marks at the seams."""

@@ -16,7 +16,7 @@ from tests.judges.images import IMAGES, LABEL, Made, Sample
 from tests.judges.whole import Blkid, FileMagic, Isovfy, Udfinfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Protocol
 
     from tests.judges.external import Judge
@@ -49,13 +49,24 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield found
 
 
-every_image = pytest.mark.parametrize("made", IMAGES, indirect=True)
+def one_by_one(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Each image by its name; those that are large or full take their time on a machine that is busy."""
+    return pytest.mark.parametrize(
+        "made",
+        [
+            pytest.param(name, id=name, marks=() if IMAGES[name].look == "content" else pytest.mark.timeout(900))
+            for name in names
+        ],
+        indirect=True,
+    )
+
+
+every_image = one_by_one(IMAGES)
 
 
 def of(*parts: str, which: Callable[[Sample], bool] = lambda _: True) -> pytest.MarkDecorator:
     """The images whose names have one of these words, and of these the ones that are meant."""
-    names = [name for name, sample in IMAGES.items() if any(part in name for part in parts) and which(sample)]
-    return pytest.mark.parametrize("made", names, indirect=True)
+    return one_by_one(name for name, sample in IMAGES.items() if any(part in name for part in parts) and which(sample))
 
 
 def has_udf(sample: Sample) -> bool:

@@ -99,7 +99,7 @@ def run(*command: str | Path, ok: tuple[int, ...] = (0,)) -> subprocess.Complete
         capture_output=True,
         env=_ENVIRONMENT,
         stdin=subprocess.DEVNULL,
-        timeout=100,
+        timeout=300,  # seconds for 200,000 names on a busy machine
     )
     if done.returncode not in ok:
         said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-2000:]
