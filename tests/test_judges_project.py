@@ -28,9 +28,6 @@ if TYPE_CHECKING:
             """None, or why it cannot be asked."""
 
 
-# The largest image takes a minute of a processor that has nothing else to do.
-pytestmark = pytest.mark.timeout(600)
-
 # What these recipes ask for goes beyond the standards on purpose.
 INTENDED = {
     "ECMA-119 6.8.2.1": "directories lie as deep as the source has them",
