@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ def clean() -> Iterator[None]:
             shared = sorted(line.split()[0] for line in maps if "memfd:guest" in line or "memfd:qemu-viso" in line)
         return set(os.listdir("/proc/self/fd")), set(threading.enumerate()), shared
 
+    gc.collect()  # what earlier tests have left may not go in the midst of this one
     before = state()
     yield
     assert state() == before
