@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from qemu_viso.qemu.accelerators import Verdict
+    from qemu_viso.qemu.inventory import Inventory
     from qemu_viso.qemu.programs import Found
 
 PROBED = "qemu-system-x86_64"
@@ -29,36 +30,45 @@ def run(arguments: argparse.Namespace) -> int:
     from qemu_viso.guest.build import find_build
     from qemu_viso.guest.definition import guest_names, load_definition
     from qemu_viso.qemu.accelerators import verdicts
+    from qemu_viso.qemu.inventory import inventories
     from qemu_viso.qemu.programs import PROGRAMS, look_for
 
     programs = [look_for(program) for program in PROGRAMS]
     guests = {name: find_build(load_definition(name)) is not None for name in guest_names()}
     qemu = next(found for found in programs if found.program.name == PROBED)
     accelerators = signals.run(verdicts()) if qemu.path is not None else []
+    qemus = inventories()
     lacking = [found for found in programs if found.path is None and found.program.required]
     if arguments.json:
         content: dict[str, object] = {
             "programs": [_json(found) for found in programs],
+            "qemus": [asdict(each) for each in qemus],
             "accelerators": [asdict(verdict) for verdict in accelerators],
             "guests": guests,
             "ready": not lacking,
         }
         print_json(content)
     else:
-        _show(programs, accelerators, guests)
+        _show(programs, qemus, accelerators, guests)
     missing = sorted({found.program.package for found in programs if found.path is None})
     if missing and not arguments.json:
         print(f"\nwhat is missing comes with: apt-get install {' '.join(missing)}")
     return MissingProgramError.status if lacking else 0
 
 
-def _show(programs: list[Found], accelerators: list[Verdict], guests: dict[str, bool]) -> None:
+def _show(programs: list[Found], qemus: list[Inventory], accelerators: list[Verdict], guests: dict[str, bool]) -> None:
     for found in programs:
         if found.path is None:
             state = "missing" if found.program.required else "missing (optional)"
         else:
             state = found.version or "version unknown"
         print(f"{found.program.name:<22}{state:<20}{found.program.needed_for}")
+    for each in qemus:
+        print(
+            f"machines {each.architecture:<13}{each.version or 'version unknown':<20}{', '.join(each.used) or 'none'}"
+        )
+        print(f"buses {each.architecture:<16}{', '.join(each.buses) or 'none'}")
+        print(f"firmware {each.architecture:<13}{each.uefi or 'no UEFI'}")
     for verdict in accelerators:
         state = f"works ({verdict.seconds:.2f} s)" if verdict.works else "not usable"
         print(f"accelerator {verdict.accelerator:<10}{state:<20}{verdict.reason}".rstrip())

@@ -93,16 +93,19 @@ class Feed:
         """The next bytes, as many as asked for."""
         while self.left < length:
             yield
-        self._at += length
-        return bytes(self._data[self._at - length : self._at])
+        return self._take(length)
 
     def some(self, most: int) -> Steps[bytes]:
         """What there is, at least one byte."""
         while not self.left:
             yield
-        data = bytes(self._data[self._at : self._at + most])
-        self._at += len(data)
-        return data
+        return self._take(min(most, self.left))
+
+    def _take(self, length: int) -> bytes:
+        with memoryview(self._data) as data:  # a slice of the bytearray itself would be one more copy
+            taken = bytes(data[self._at : self._at + length])
+        self._at += length
+        return taken
 
     def until(self, mark: bytes, limit: int, what: str) -> Steps[bytes]:
         """What comes before a mark; the mark is skipped.
@@ -114,8 +117,8 @@ class Feed:
         while True:
             found = self._data.find(mark, self._at + max(0, searched - len(mark) + 1))
             if found >= 0 and found - self._at <= limit:
-                data = bytes(self._data[self._at : found])
-                self._at = found + len(mark)
+                data = self._take(found - self._at)
+                self._at += len(mark)
                 return data
             searched = self.left
             if searched > limit or found >= 0:

@@ -106,8 +106,8 @@ def exported(loop: LoopThread, what: Opened | Path, kind: Kind, *, direct: bool 
         yield Export(what, kind, served.path, served, daemon.child, trace)
 
 
-class Exports:
-    """What the fixture `viso_export` is: serves images until the test ends."""
+class UntilTheEnd:
+    """A fixture that starts things which last until the test ends."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -120,6 +120,10 @@ class Exports:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+
+class Exports(UntilTheEnd):
+    """What the fixture `viso_export` is: serves images until the test ends."""
 
     @plainly
     def __call__(self, what: Opened | Path, kind: Kind = "nbd", *, direct: bool = False) -> Export:

@@ -13,7 +13,7 @@ from qemu_viso.errors import UsageError
 from qemu_viso.guest.agent import CONTENT_LIMIT, Agent
 from qemu_viso.guest.wire import LARGEST_PIECE
 from qemu_viso.opening import Opened
-from qemu_viso.pytest_plugin.exports import origin
+from qemu_viso.pytest_plugin.exports import UntilTheEnd, origin
 from qemu_viso.pytest_plugin.plainly import plainly
 from qemu_viso.pytest_plugin.seen import Seen, choose_namespace
 from qemu_viso.qemu.console import plain
@@ -25,8 +25,6 @@ from qemu_viso.qemu.sync import SyncMachine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from types import TracebackType
-    from typing import Self
 
     from qemu_viso.guest.build import GuestBuild
     from qemu_viso.guest.view import GuestView, Namespace
@@ -369,22 +367,13 @@ class GuestMachine:
         return bytes(content)
 
 
-class Machines:
+class Machines(UntilTheEnd):
     """What the fixture `viso_machine` is: starts machines that run until the test ends."""
 
     def __init__(self, session: Session, target: Target, record: Record) -> None:
-        self._session = session
+        super().__init__(session)
         self._target = target
         self._record = record
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     @plainly
     def __call__(

@@ -1,4 +1,4 @@
-"""An image as the medium of a machine on this host: served over NBD, on a socket that nobody else knows."""
+"""Images as the media of machines on this host: served over NBD, on a socket that nobody else knows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from qemu_viso.nbd.uri import UnixAddress
 from qemu_viso.qemu.devices import NbdMedium
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
@@ -16,31 +17,23 @@ if TYPE_CHECKING:
     from qemu_viso.nbd.trace import ReadTrace
 
 
-class ServedImage:
-    """One image at a time on a private socket, inside `with`.
+class ServedImages:
+    """Images under names of theirs on one private socket, inside `with`.
 
     Args:
-        image: the first one.
+        images: by export.
         trace: writes down what is read; None for none.
-
-    Attributes:
-        medium: what a machine, or a storage daemon, opens.
     """
 
-    def __init__(self, image: Image, trace: ReadTrace | None = None) -> None:
+    def __init__(self, images: Mapping[str, Image], trace: ReadTrace | None = None) -> None:
         listener = listen_unix()
         assert isinstance(listener.address, UnixAddress)
-        self.medium = NbdMedium(listener.address.path)
-        self._server = Server({image.name: image}, listener, trace=trace)
+        self._path = listener.address.path
+        self._server = Server(images, listener, trace=trace)
 
-    def replace(self, image: Image) -> NbdMedium:
-        """Show another image to whoever opens the medium from now on; who has it open keeps the old image.
-
-        Returns:
-            the medium, for `Machine.change_medium`.
-        """
-        self._server.replace({image.name: image})
-        return self.medium
+    def medium_of(self, export: str) -> NbdMedium:
+        """What a machine, or a storage daemon, opens."""
+        return NbdMedium(self._path, export)
 
     def __enter__(self) -> Self:
         self._server.__enter__()
@@ -50,3 +43,28 @@ class ServedImage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.__exit__(kind, error, trace)
+
+
+class ServedImage(ServedImages):
+    """One image at a time on a private socket, inside `with`.
+
+    Args:
+        image: the first one.
+        trace: writes down what is read; None for none.
+
+    Attributes:
+        medium: what a machine, or a storage daemon, opens: the default export.
+    """
+
+    def __init__(self, image: Image, trace: ReadTrace | None = None) -> None:
+        super().__init__({image.name: image}, trace)
+        self.medium = self.medium_of("")
+
+    def replace(self, image: Image) -> NbdMedium:
+        """Show another image to whoever opens the medium from now on; who has it open keeps the old image.
+
+        Returns:
+            the medium, for `Machine.change_medium`.
+        """
+        self._server.replace({image.name: image})
+        return self.medium

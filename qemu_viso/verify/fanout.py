@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Literal
 from qemu_viso.errors import ConfigurationError, MissingInputError, MissingProgramError, QemuVisoError
 from qemu_viso.guest.run import booted
 from qemu_viso.guest.wire import RefusedError
-from qemu_viso.nbd import Server, listen_unix
 from qemu_viso.nbd.trace import ReadTrace
-from qemu_viso.nbd.uri import UnixAddress
 from qemu_viso.qemu.accelerators import Verdict, best, verdicts
 from qemu_viso.qemu.deadline import Deadline
-from qemu_viso.qemu.devices import BUSES, NbdMedium
+from qemu_viso.qemu.devices import BUSES
+from qemu_viso.qemu.served import ServedImages
 from qemu_viso.verify.contents import Sums
 from qemu_viso.verify.keep import Failure, keep_failure
 from qemu_viso.verify.report import NEWLINE, Report
@@ -190,19 +189,16 @@ class _OneMachine:
         Raises:
             MissingProgramError, ConfigurationError: the guest cannot run here; nothing was looked at.
         """
-        listener = listen_unix()
-        assert isinstance(listener.address, UnixAddress)
-        socket = listener.address.path
         exports = {self._export(number): look.opened.image for number, look in enumerate(self._looks)}
         all_reports: list[Report] = []
         answers = False
-        with Server(exports, listener, trace=self._trace):
+        with ServedImages(exports, self._trace) as served:
             try:
                 self._started = time.monotonic()
                 async with booted(
                     build,
                     BUSES[self._boot.bus],
-                    NbdMedium(socket, self._export(0)),
+                    served.medium_of(self._export(0)),
                     self._deadline(self._looks[0]),
                     self._looks[0].namespaces,
                     accelerator=verdict.accelerator,
@@ -215,7 +211,7 @@ class _OneMachine:
                     for number, look in enumerate(self._looks):
                         deadline = self._deadline(look)
                         if number:
-                            await session.change(NbdMedium(socket, self._export(number)), deadline)
+                            await session.change(served.medium_of(self._export(number)), deadline)
                         await self._look(session, look, deadline)
                         if number == len(self._looks) - 1:
                             await session.quit(deadline)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -275,6 +276,12 @@ def test_doctor() -> None:
     assert done.returncode == (0 if content["ready"] else 69)
     assert {"name", "package", "path", "version"} <= content["programs"][0].keys()
     assert "linux-cloud" in content["guests"]
+    qemu = {each["architecture"]: each for each in content["qemus"]}["amd64"]
+    assert "q35" in qemu["machines"]
+    assert "scsi-cd" in qemu["buses"]
+    words = qemu_viso("doctor").stdout
+    assert re.search(r"^machines amd64 +\S+ +(pc, q35|q35, pc)$", words, re.MULTILINE)
+    assert re.search(r"^buses amd64 +scsi-cd, ", words, re.MULTILINE)
     without = qemu_viso("doctor", PATH="/nonexistent")
     assert without.returncode == 69
     assert "apt-get install" in without.stdout
