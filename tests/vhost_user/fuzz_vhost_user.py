@@ -16,7 +16,7 @@ import os
 import socket
 import struct
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ from tests.vhost_user.media import lay, write_file
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterator
 
 CORPUS = Path(__file__).parent / "corpus"
 STREAM, DIALOGUE, GUEST, RECORD = range(4)
@@ -102,6 +103,12 @@ class FrontEnd(Connection):
         if queue is not None:
             self._session.ring_stopped(index, queue.next_available)
 
+    def end(self) -> None:
+        """Hang up: what the front end has shared goes, though the thread that never ran still refers to us."""
+        for index in list(self._queues):
+            self._stop_ring(index)
+        self._release()
+
     def say(self, request: int, flags: int, payload: bytes, count: int) -> bool:
         """One message; whether the connection goes on. Every answer is one that this message may get."""
         acknowledges = bool(self._session.protocol_features & 8) or request == Request.SET_PROTOCOL_FEATURES
@@ -142,16 +149,21 @@ def _heard(request: int) -> bytes:
     return data
 
 
-def _begin() -> FrontEnd:
+@contextmanager
+def _front_end() -> Iterator[FrontEnd]:
     """A front end with a guest's memory in which a ring has a request."""
     _shared_memory[:] = _GUEST
-    return FrontEnd()
+    front_end = FrontEnd()
+    try:
+        yield front_end
+    finally:
+        front_end.end()
 
 
 def _stream(data: bytes) -> None:
     """Chunks: a byte for the number of descriptors, one for the length, the chunk."""
-    front_end, parser = _begin(), Parser()
-    with suppress(MessageError):
+    parser = Parser()
+    with _front_end() as front_end, suppress(MessageError):
         while len(data) >= 2:
             count, length = data[0] % 10, data[1]
             for message in parser.feed(data[2 : 2 + length], _descriptors(0, count)):
@@ -164,12 +176,12 @@ def _stream(data: bytes) -> None:
 
 def _dialogue(data: bytes) -> None:
     """Messages: a byte for the request, one for the flags and the number of descriptors, one for the length."""
-    front_end = _begin()
-    while len(data) >= 3:
-        request, extra, length = data[0], data[1], data[2]
-        if not front_end.say(request, 1 | (extra & 8), data[3 : 3 + length], extra & 3):
-            return
-        data = data[3 + length :]
+    with _front_end() as front_end:
+        while len(data) >= 3:
+            request, extra, length = data[0], data[1], data[2]
+            if not front_end.say(request, 1 | (extra & 8), data[3 : 3 + length], extra & 3):
+                return
+            data = data[3 + length :]
 
 
 class DiedError(Exception):
