@@ -235,8 +235,10 @@ class Image:
 
     def prefetch(self, offset: int, length: int) -> None:
         """Tell the host that a range will be read soon. A hint: sources that cannot be opened are passed over."""
+        if not length:
+            return
         stop = offset + length
-        for start, end, content in self.regions.spans(self.regions.index(offset) if length else 0):
+        for start, end, content in self.regions.spans(self.regions.index(offset)):
             if start >= stop:
                 return
             if content is None or isinstance(content, Literal | Generated):

@@ -256,7 +256,7 @@ class Session:
         self._forget()
         self._spans.clear()
         for request in requests:
-            if command(request) == Command.READ and self._refused(request) is None:
+            if command(request) == Command.READ and request[3] and self._refused(request) is None:
                 try:
                     data = self._image.read(request[2], request[3])
                     self._out += (self._head(request, done=True), data)

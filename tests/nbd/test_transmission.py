@@ -26,7 +26,9 @@ from tests.nbd.wire import (
     TRIM,
     WRITE,
     ZEROES,
+    has_payload,
     request,
+    split_requests,
 )
 
 if TYPE_CHECKING:
@@ -78,30 +80,16 @@ EARLIER: dict[str, Callable[[Mode], bytes]] = {
 
 def sent(mode: Mode, kind: int, given: int, length: int, payload: bytes = b"") -> bytes:
     header = request(kind, 4096, length, flags=given, cookie=1 << 63, extended=mode is Mode.EXTENDED)
-    return header + (payload if has_payload(mode, kind, given) else b"")
-
-
-def has_payload(mode: Mode, kind: int, given: int) -> bool:
-    """Sections "Request message" and "Extended headers": which flag or type brings a payload depends on the mode."""
-    return bool(given & PAYLOAD_LEN) if mode is Mode.EXTENDED else kind == WRITE
+    return header + (payload if has_payload(kind, given, extended=mode is Mode.EXTENDED) else b"")
 
 
 def split(mode: Mode, stream: bytes) -> tuple[list[tuple[int, int, int, int, bytes]], bool]:
-    """Type, flags, offset, length and payload of each request of a stream, and whether the client broke the rules."""
-    form = ">IHHQQQ" if mode is Mode.EXTENDED else ">IHHQQI"
-    size, magic = struct.calcsize(form), 0x21E41C71 if mode is Mode.EXTENDED else 0x25609513
-    requests: list[tuple[int, int, int, int, bytes]] = []
-    while len(stream) >= size:
-        found, given, kind, _, offset, length = struct.unpack_from(form, stream)
-        brings = has_payload(mode, kind, given)
-        if found != magic or (brings and length > 1 << 25):
-            return requests, True
-        end = size + length * brings
-        if len(stream) < end:
-            break
-        requests.append((kind, given, offset, length, stream[size:end] if kind == STATUS else b""))
-        stream = stream[end:]
-    return requests, False
+    """What comes of a stream: payloads are kept where they mean something."""
+    requests, violates = split_requests(stream, extended=mode is Mode.EXTENDED)
+    return [
+        (each.kind, each.flags, each.offset, each.length, each.payload if each.kind == STATUS else b"")
+        for each in requests
+    ], violates
 
 
 @pytest.mark.parametrize("message", MESSAGES)
@@ -122,7 +110,8 @@ def test_every_state_and_message(mode: Mode, state: str, message: str) -> None:
 
     alone, followed = split(mode, earlier + one), split(mode, earlier + one + follower)
     if state == "fresh":  # what is expected of the model itself
-        too_much = "too much" in message and has_payload(mode, *MESSAGES[message][:2])
+        brings = has_payload(*MESSAGES[message][:2], extended=mode is Mode.EXTENDED)
+        too_much = "too much" in message and brings
         violates = too_much or message == "bad magic"
         assert alone[1] == violates
         assert [each[:2] for each in alone[0]] == [MESSAGES[message][:2]] * (not violates)

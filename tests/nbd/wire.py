@@ -63,6 +63,41 @@ def request(
     return struct.pack(">IHHQQI", 0x25609513, flags, kind, cookie, offset, length)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A request, as a client sent it."""
+
+    kind: int
+    flags: int
+    cookie: int
+    offset: int
+    length: int
+    payload: bytes
+
+
+def has_payload(kind: int, flags: int, *, extended: bool) -> bool:
+    """Sections "Request message" and "Extended headers": which flag or type brings a payload depends on the mode."""
+    return bool(flags & PAYLOAD_LEN) if extended else kind == WRITE
+
+
+def split_requests(stream: bytes, *, extended: bool) -> tuple[list[Asked], bool]:
+    """The whole requests of a stream, and whether the client broke the rules behind them."""
+    form, magic = (">IHHQQQ", 0x21E41C71) if extended else (">IHHQQI", 0x25609513)
+    size = struct.calcsize(form)
+    requests: list[Asked] = []
+    while len(stream) >= size:
+        found, flags, kind, cookie, offset, length = struct.unpack_from(form, stream)
+        brings = has_payload(kind, flags, extended=extended)
+        if found != magic or (brings and length > 1 << 25):
+            return requests, True
+        end = size + length * brings
+        if len(stream) < end:
+            break
+        requests.append(Asked(kind, flags, cookie, offset, length, stream[size:end]))
+        stream = stream[end:]
+    return requests, False
+
+
 def split_replies(data: bytes) -> list[tuple[int, int, bytes]]:
     """Option replies as (option, type, data); the stream must end with a whole one."""
     replies = []
