@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.signals import obey_ctrl_c
-
-if TYPE_CHECKING:
-    import pytest
 
 # In the checkout there is no entry point that tells pytest of it.
 pytest_plugins = ["qemu_viso.pytest_plugin"]
 
 FULL = "QEMU_VISO_FULL"
+# Later than any deadline of the machines, whose sentence tells more than a stack: guests start slowly on a busy host.
+SECONDS = 300
 
 obey_ctrl_c()
 
@@ -24,7 +24,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the full tier out, unless it is asked for."""
+    """Leave the full tier out, unless it is asked for; and give guests their time."""
+    for item in items:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SECONDS))
     if os.environ.get(FULL) != "1":
         full = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=full)

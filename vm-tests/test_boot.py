@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MARKER = "--iprt-iso-maker-file-marker-bourne-sh 0f7b3c52-52c1-4d6c-9a43-0a5a3f8e7d11"
 
-LONG = 60.0
+LONG = 120.0
 
 # Writes itself to sector 40 of the drive that it was started from, reads that back, says W if that is what was
 # written and E if not, on the serial port and on the screen, and turns the machine off.

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "images" / "demo.viso"
 MARK = "QEMU_VISO_TEST_MARK"
+LONG = 120.0
 
 
 def marked(mark: str) -> list[str]:
@@ -55,12 +56,12 @@ def test_a_verification_that_is_ended(tmp_path: Path, number: signal.Signals | N
         assert "booting" in child.stderr.readline()
         if number is None:
             assert "as expected" in child.stdout.read()
-            assert child.wait(60) == 0
+            assert child.wait(LONG) == 0
         else:
             while not any("qemu-system" in line for line in marked(mark)):
                 assert child.poll() is None
             child.send_signal(number)
-            assert child.wait(60) == 128 + number
+            assert child.wait(LONG) == 128 + number
             assert "Traceback" not in child.stderr.read()
     assert marked(mark) == []
     assert os.listdir(tmp_path) == []
@@ -73,7 +74,7 @@ def test_a_guest_that_never_answers(tmp_path: Path) -> None:
         assert child.stdout is not None
         assert child.stderr is not None
         said = child.stdout.read() + child.stderr.read()
-        assert child.wait(60) == 74
+        assert child.wait(LONG) == 74
     assert "the guest failed: No bootable device" in said
     assert "Traceback" not in said
     assert marked(mark) == []
@@ -86,7 +87,7 @@ def test_time_that_is_too_short_for_anything(tmp_path: Path) -> None:
         assert child.stdout is not None
         assert child.stderr is not None
         said = child.stdout.read() + child.stderr.read()
-        assert child.wait(60) == 74
+        assert child.wait(LONG) == 74
     assert "time ran out" in said
     assert "Traceback" not in said
     assert marked(mark) == []
@@ -97,5 +98,5 @@ def test_a_namespace_that_the_image_lacks_is_told_without_a_machine(tmp_path: Pa
     with start(tmp_path, "", "verify", "--namespace", "udf", str(DEMO)) as child:
         assert child.stderr is not None
         said = child.stderr.read()
-        assert child.wait(60) == 2
+        assert child.wait(LONG) == 2
     assert "the image has no udf namespace" in said

@@ -22,7 +22,7 @@ def verify(folder: Path, *words: str, env: dict[str, str] | None = None) -> subp
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state")} | (env or {})
     return subprocess.run(
         [sys.executable, "-m", "qemu_viso", "verify", *words],
-        capture_output=True, text=True, cwd=folder, env=environment, timeout=110, check=False,
+        capture_output=True, text=True, cwd=folder, env=environment, timeout=240, check=False,
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_the_line_that_repeats_a_failure_repeats_it(tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT),
         "XDG_STATE_HOME": str(tmp_path / "state"),
     }
-    again = subprocess.run([script], capture_output=True, text=True, env=environment, timeout=60, check=False)
+    again = subprocess.run([script], capture_output=True, text=True, env=environment, timeout=240, check=False)
     assert again.returncode == 74
     assert "No bootable device" in again.stdout
     assert len(list((tmp_path / "state" / "qemu-viso" / "failures").iterdir())) == 1
