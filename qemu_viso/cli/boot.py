@@ -116,14 +116,16 @@ async def _spec(medium: Medium, arguments: argparse.Namespace) -> MachineSpec:
     bus, platform = BUSES[arguments.bus], PLATFORMS["amd64"]
     display = _display(platform.program)
     firmware = () if arguments.firmware == "bios" else (find_uefi(platform),)
+    verdict = best(await verdicts(), platform)
     screen = (Screen(),) if display != "none" or arguments.screenshot is not None else ()
     return MachineSpec(
         platform,
         bus.machine,
         (*firmware, *screen, *bus.devices(medium, boot=True, overlay=arguments.overlay)),
         memory=arguments.memory,
-        accelerator=Accelerator(best(await verdicts(), platform).accelerator),
+        accelerator=Accelerator(verdict.accelerator),
         agent=False,
+        sandbox=verdict.sandbox,
         reboot=True,
         pause_at_end=arguments.screenshot is not None,
         display=display,

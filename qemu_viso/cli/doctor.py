@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     programs = [look_for(program) for program in PROGRAMS]
     guests = {name: find_build(load_definition(name)) is not None for name in guest_names()}
     qemu = next(found for found in programs if found.program.name == PROBED)
-    accelerators = signals.run(verdicts()) if qemu.path is not None else []
+    accelerators = signals.run(verdicts(anew=True)) if qemu.path is not None else []
     qemus = inventories()
     lacking = [found for found in programs if found.path is None and found.program.required]
     if arguments.json:

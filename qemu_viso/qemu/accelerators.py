@@ -39,6 +39,7 @@ class Verdict:
         seconds: how long it took.
         reason: why it does not work; empty if it does.
         sandbox: whether QEMU ran confined by seccomp.
+        tried: whether a probe guest was started; not where the host lacks the accelerator or refuses it to the user.
     """
 
     accelerator: str
@@ -46,6 +47,7 @@ class Verdict:
     seconds: float
     reason: str = ""
     sandbox: bool = True
+    tried: bool = True
 
 
 async def probe(accelerator: str, *, program: str = "qemu-system-x86_64", sandbox: bool = True) -> Verdict:
@@ -54,9 +56,9 @@ async def probe(accelerator: str, *, program: str = "qemu-system-x86_64", sandbo
     Raises:
         MissingProgramError: QEMU is not installed.
     """
-    if accelerator == "kvm" and not os.access(KVM, os.R_OK | os.W_OK):
-        reason = f"{KVM} may not be opened" if os.access(KVM, os.F_OK) else f"there is no {KVM}"
-        return Verdict(accelerator, works=False, seconds=0.0, reason=reason, sandbox=sandbox)
+    refusal = _refusal(accelerator)
+    if refusal:
+        return Verdict(accelerator, works=False, seconds=0.0, reason=refusal, sandbox=sandbox, tried=False)
     with tempfile.NamedTemporaryFile(prefix="qemu-viso-probe-") as rom:
         rom.write(firmware())
         rom.flush()
@@ -84,23 +86,39 @@ async def probe(accelerator: str, *, program: str = "qemu-system-x86_64", sandbo
     return Verdict(accelerator, works=not reason, seconds=round(seconds, 3), reason=reason, sandbox=sandbox)
 
 
-async def verdicts(cache: Path | None = None, *, program: str = "qemu-system-x86_64") -> list[Verdict]:
+def _refusal(accelerator: str) -> str:
+    """Why there is no use in a probe; empty if there is. It costs nothing, so it is asked each time."""
+    if accelerator != "kvm" or os.access(KVM, os.R_OK | os.W_OK):
+        return ""
+    return f"{KVM} may not be opened" if os.access(KVM, os.F_OK) else f"there is no {KVM}"
+
+
+async def verdicts(
+    cache: Path | None = None, *, program: str = "qemu-system-x86_64", anew: bool = False
+) -> list[Verdict]:
     """The verdict on every accelerator, best first; probed once for each boot of the host and version of QEMU.
+
+    What a person can mend while the host runs is not remembered: a device that may not be opened, a TCG that fails.
 
     Args:
         cache: the cache folder; the user's if not given.
         program: QEMU's program.
+        anew: probe whatever is remembered, and remember that instead.
 
     Raises:
         MissingProgramError: QEMU is not installed.
     """
     file = (cache or cache_folder()) / "accelerators.json"
     key = _key(find_program(program))
-    known = _read(file, key)
-    if known is None:
-        known = [await probe(each, program=program) for each in CANDIDATES]
-        _write(file, key, known)
-    return known
+    known = {} if anew else _read(file, key)
+    found = [
+        known[each] if each in known and not _refusal(each) else await probe(each, program=program)
+        for each in CANDIDATES
+    ]
+    lasting = [each for each in found if each.works or (each.tried and each.accelerator != "tcg")]
+    if anew or lasting != list(known.values()):
+        _write(file, key, lasting)
+    return found
 
 
 def best(found: Sequence[Verdict], platform: Platform) -> Verdict:
@@ -128,12 +146,13 @@ def _key(program: str) -> str:
     return f"{boot} {os.getuid()} {program} {status.st_size} {status.st_mtime_ns}"
 
 
-def _read(file: Path, key: str) -> list[Verdict] | None:
+def _read(file: Path, key: str) -> dict[str, Verdict]:
     try:
         content = json.loads(file.read_bytes())
-        return [Verdict(**each) for each in content["verdicts"]] if content["key"] == key else None
+        known = [Verdict(**each) for each in content["verdicts"]] if content["key"] == key else []
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}
+    return {each.accelerator: each for each in known}
 
 
 def _write(file: Path, key: str, found: list[Verdict]) -> None:

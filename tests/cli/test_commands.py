@@ -17,6 +17,8 @@ import pytest
 
 from qemu_viso.cli import main
 from qemu_viso.cli.main import COMMANDS
+from qemu_viso.qemu.probe import GOOD_STATUS
+from tests.qemu.fakes import fake_program
 from tests.recipes import MARKER, write_files, write_recipe
 
 if TYPE_CHECKING:
@@ -285,6 +287,21 @@ def test_doctor() -> None:
     without = qemu_viso("doctor", PATH="/nonexistent")
     assert without.returncode == 69
     assert "apt-get install" in without.stdout
+
+
+def test_doctor_tries_the_accelerators_each_time(tmp_path: Path) -> None:
+    ill = tmp_path / "ill"
+    probed = f"sys.exit(1 if os.path.exists({str(ill)!r}) else {GOOD_STATUS})"
+    fake_program(tmp_path, f"if '-accel' in sys.argv: {probed}", "qemu-system-x86_64")
+
+    def tcg() -> bool:
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        done = qemu_viso("doctor", "--json", PATH=path, XDG_CACHE_HOME=str(tmp_path / "cache"))
+        return {each["accelerator"]: bool(each["works"]) for each in json.loads(done.stdout)["accelerators"]}["tcg"]
+
+    assert tcg()
+    ill.touch()
+    assert not tcg()
 
 
 def test_verify_says_what_is_missing(recipe: str, tmp_path: Path) -> None:

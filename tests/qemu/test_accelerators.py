@@ -85,6 +85,43 @@ def test_verdicts_are_remembered_until_something_changes(tmp_path: Path, monkeyp
         asyncio.run(verdicts(tmp_path, program="/nowhere/qemu"))
 
 
+def test_what_can_be_mended_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who joins the group of /dev/kvm, a TCG that failed for want of memory: neither waits for a reboot."""
+    device, ill, calls = tmp_path / "kvm", tmp_path / "ill", tmp_path / "calls"
+    monkeypatch.setattr(accelerators, "KVM", str(device))
+    accelerator = "sys.argv[sys.argv.index('-accel') + 1]"
+    body = f"open({str(calls)!r}, 'a').write({accelerator} + ' '); "
+    program = fake_program(tmp_path, body + f"sys.exit(1 if os.path.exists({str(ill)!r}) else {GOOD_STATUS})")
+
+    def works() -> dict[str, bool]:
+        return {each.accelerator: each.works for each in asyncio.run(verdicts(tmp_path, program=program))}
+
+    ill.touch()
+    assert works() == {"kvm": False, "tcg": False}
+    ill.unlink()
+    assert works() == {"kvm": False, "tcg": True}
+    device.touch()
+    assert works() == {"kvm": True, "tcg": True}
+    assert calls.read_text() == "tcg tcg kvm "
+    device.unlink()
+    assert works() == {"kvm": False, "tcg": True}
+    assert calls.read_text() == "tcg tcg kvm "
+
+
+def test_a_probe_anew_takes_the_place_of_what_was_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device, ill = tmp_path / "kvm", tmp_path / "ill"
+    monkeypatch.setattr(accelerators, "KVM", str(device))
+    device.touch()
+    ill.touch()
+    body = f"sys.exit(1 if 'kvm' in sys.argv and os.path.exists({str(ill)!r}) else {GOOD_STATUS})"
+    program = fake_program(tmp_path, body)
+    assert not asyncio.run(verdicts(tmp_path, program=program))[0].works
+    ill.unlink()
+    assert not asyncio.run(verdicts(tmp_path, program=program))[0].works
+    assert asyncio.run(verdicts(tmp_path, program=program, anew=True))[0].works
+    assert asyncio.run(verdicts(tmp_path, program=program))[0].works
+
+
 def test_on_a_full_disk_nothing_is_left(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # a write beyond fails, as it does on a full disk
