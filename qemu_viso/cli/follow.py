@@ -20,7 +20,7 @@ CHANGE_SECONDS = 30.0
 
 
 async def follow(opened: Opened, served: ServedImage, machine: Machine) -> None:
-    """Put a new image into the drive whenever the recipe gives another one; what fails is told, and the old one stays.
+    """Put a new image into the drive whenever the recipe gives another one; what fails is told.
 
     Args:
         opened: what the drive shows at first.
@@ -34,20 +34,20 @@ async def follow(opened: Opened, served: ServedImage, machine: Machine) -> None:
     with Watch() as watch:
         watch.look_at(opened.folders)
         while True:
-            problem: QemuVisoError | None = None
+            problem = ""
             try:
                 opened = await asyncio.to_thread(open_viso, opened.recipe.path)
             except QemuVisoError as error:
-                problem = error
+                problem = f"{error.sentence}; the medium stays as it was"
             if watch.look_at(opened.folders):
                 continue  # something may have changed there before it was watched
-            if problem is None and opened.image.fingerprint() != shown:
+            if not problem and opened.image.fingerprint() != shown:
                 try:
                     await machine.change_medium(served.replace(opened.image), Deadline.after(CHANGE_SECONDS))
                     shown = opened.image.fingerprint()
                     say("the medium has been changed")
                 except GuestError as error:
-                    problem = error
-            if problem is not None:
-                say(f"{problem.sentence}; the medium stays as it was")
+                    problem = error.sentence  # which tells what is in the drive
+            if problem:
+                say(problem)
             await watch.changed()

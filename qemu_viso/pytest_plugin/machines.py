@@ -253,7 +253,7 @@ class GuestMachine:
 
         Raises:
             UsageError: the drive has no tray.
-            GuestError: the medium cannot be opened; the old one then stays.
+            GuestError: the medium cannot be opened; it tells what the drive holds then.
         """
         if self.target is None or not self._session.bus(self.target.bus).removable:
             raise UsageError("the medium of this machine cannot be changed: its drive has no tray")

@@ -345,7 +345,7 @@ class Machine(Controlled):
             deadline: when it is too late.
 
         Raises:
-            GuestError: the drive has no tray, or the medium cannot be opened.
+            GuestError: the drive has no tray, or the medium cannot be opened; it tells what the drive holds then.
         """
         await change_medium(self, MEDIUM_DEVICE, medium, deadline)
 

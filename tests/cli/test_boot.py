@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from qemu_viso.cli import boot
+from qemu_viso.cli import boot, follow
+from qemu_viso.errors import GuestError
 from qemu_viso.qemu import accelerators
 from qemu_viso.qemu.accelerators import Verdict
 from qemu_viso.qemu.devices import NbdMedium
+from qemu_viso.qemu.served import ServedImage
+from tests.recipes import opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qemu_viso.qemu.machine import Machine
 
 
 @pytest.mark.parametrize("sandbox", [True, False])
@@ -25,3 +34,31 @@ def test_the_machine_is_confined_where_qemu_can(monkeypatch: pytest.MonkeyPatch,
     boot.add_arguments(parser)
     spec = asyncio.run(boot._spec(NbdMedium("/run/socket"), parser.parse_args(["x.viso"])))
     assert ("-sandbox" in spec.to_argv(3, 4, None)) == sandbox
+
+
+def test_what_is_in_the_drive_is_told_by_who_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that failed may have left the drive empty; only a mistake in the recipe leaves all as it was."""
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    monkeypatch.setattr(follow, "say", lines.put_nowait)
+    first = opened(tmp_path, "/a=a", files={"a": b"first"})
+    recipe = tmp_path / first.recipe.path
+
+    class Stubborn:
+        async def change_medium(self, *_: object) -> None:
+            raise GuestError("QEMU refuses; the drive is empty")
+
+    async def run() -> list[str]:
+        with ServedImage(first.image) as served:
+            task = asyncio.create_task(follow.follow(first, served, cast("Machine", Stubborn())))
+            try:
+                (tmp_path / "a").write_bytes(b"second and longer")
+                told = [await asyncio.wait_for(lines.get(), 60)]
+                recipe.write_text(recipe.read_text() + " /b=missing")
+                return [*told, await asyncio.wait_for(lines.get(), 60)]
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    drive, mistake = asyncio.run(run())
+    assert drive == "QEMU refuses; the drive is empty"
+    assert mistake.endswith("missing' does not exist; the medium stays as it was")

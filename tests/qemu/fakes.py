@@ -26,7 +26,10 @@ def send(message):
 def greet(major=7):
     send({"QMP": {"version": {"qemu": {"major": major, "minor": 2, "micro": 1}, "package": ""}, "capabilities": []}})
 
+arguments = {}
+
 def serve(on_command=lambda name: {"return": {}}):
+    global arguments  # of the command that is being run
     text = ""
     while data := qmp.recv(65536):
         # Nothing but the syntax of JSON separates one command from the next.
@@ -37,6 +40,7 @@ def serve(on_command=lambda name: {"return": {}}):
             except ValueError:
                 break
             text = text[end:].lstrip()
+            arguments = request.get("arguments", {})
             reply = on_command(request["execute"])
             if reply is not None:
                 send(reply | {"id": request["id"]} if "id" in request else reply)
