@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 MARKER = "--iprt-iso-maker-file-marker-bourne-sh 0f7b3c52-52c1-4d6c-9a43-0a5a3f8e7d11"
@@ -48,6 +49,11 @@ def bootable(folder: Path, code: bytes) -> Path:
     return recipe
 
 
+def complaints(stderr: Iterable[str]) -> Iterator[str]:
+    """What `boot` says beside its word on a host whose KVM is not to be trusted."""
+    return (line for line in stderr if not line.startswith("qemu-viso: KVM is here but not used"))
+
+
 def argv(recipe: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "qemu_viso", "boot", str(recipe), *options]
 
@@ -58,7 +64,7 @@ def test_an_overlay_takes_what_the_guest_writes(tmp_path: Path, options: tuple[s
     done = subprocess.run(
         argv(recipe, "--bus", "virtio-blk", *options), capture_output=True, text=True, check=False, timeout=LONG
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, list(complaints(done.stderr.splitlines()))) == (0, [])
     # SeaBIOS keeps what it says for the serial port for a while; what is written past it comes between.
     assert said in done.stdout.partition("Booting from Hard Disk")[2]
     assert (tmp_path / "sector").read_bytes() == WRITER
@@ -69,7 +75,7 @@ def test_the_last_look_is_kept(tmp_path: Path) -> None:
     done = subprocess.run(
         argv(recipe, "--screenshot", str(picture)), capture_output=True, text=True, check=False, timeout=LONG
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, list(complaints(done.stderr.splitlines()))) == (0, [])
     data = picture.read_bytes()
     assert data.startswith(b"\x89PNG")
     at = data.index(b"IDAT")
@@ -95,7 +101,8 @@ def test_the_drive_follows_the_sources(tmp_path: Path) -> None:
         assert boot.stdin is not None
         assert boot.stdout is not None
         assert boot.stderr is not None
-        told = boot.stderr.readline
+        complained = complaints(boot.stderr)
+        told = complained.__next__
         said = ""
         while "Booting from DVD" not in said:
             said += boot.stdout.read(1)
@@ -110,4 +117,4 @@ def test_the_drive_follows_the_sources(tmp_path: Path) -> None:
         boot.stdin.write("\x1d")
         boot.stdin.close()
         assert boot.wait(LONG) == 0
-        assert boot.stderr.read() == ""
+        assert list(complained) == []

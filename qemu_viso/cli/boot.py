@@ -107,7 +107,7 @@ async def _look(machine: Machine, path: str | None) -> None:
 
 
 async def _spec(medium: Medium, arguments: argparse.Namespace) -> MachineSpec:
-    from qemu_viso.qemu.accelerators import best, verdicts
+    from qemu_viso.qemu.accelerators import best, verdicts, warn_of_rejection
     from qemu_viso.qemu.devices import BUSES, Accelerator, Screen
     from qemu_viso.qemu.firmware import find_uefi
     from qemu_viso.qemu.machine import MachineSpec
@@ -116,7 +116,9 @@ async def _spec(medium: Medium, arguments: argparse.Namespace) -> MachineSpec:
     bus, platform = BUSES[arguments.bus], PLATFORMS["amd64"]
     display = _display(platform.program)
     firmware = () if arguments.firmware == "bios" else (find_uefi(platform),)
-    verdict = best(await verdicts(), platform)
+    found = await verdicts()
+    warn_of_rejection(found)
+    verdict = best(found, platform)
     screen = (Screen(),) if display != "none" or arguments.screenshot is not None else ()
     return MachineSpec(
         platform,

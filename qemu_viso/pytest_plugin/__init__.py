@@ -27,6 +27,9 @@ __all__ = ["RECORD"]
 
 DEFAULT_GUEST = "linux-cloud"
 RECORD = pytest.StashKey["Record"]()
+SESSION = pytest.StashKey["Session"]()
+NOTICE = "qemu_viso_notice"
+"""A property of the report of the test in which something came up that is told once, at the end."""
 
 MARKERS = (
     "viso_guest(name, ...): run the test with these guests, one after the other",
@@ -85,7 +88,19 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     record = item.stash.get(RECORD, None)
     if record is not None:
         record.report(item, report)
+    session = item.config.stash.get(SESSION, None)
+    notice = None if session is None else session.take_rejection()
+    if notice is not None:
+        report.user_properties.append((NOTICE, notice))  # which comes from xdist's workers too
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell once what came up; no warning of Python's, which `-W error` would make a failure of the test."""
+    reports = (each for found in terminalreporter.stats.values() for each in found)
+    properties = (each for report in reports for each in getattr(report, "user_properties", ()))
+    for notice in sorted({value for name, value in properties if name == NOTICE}):
+        terminalreporter.write_line(f"qemu-viso: {notice}")
 
 
 # Which guest, bus and firmware
@@ -124,6 +139,7 @@ def viso_session(request: pytest.FixtureRequest) -> Iterator[Session]:
     from qemu_viso.pytest_plugin.session import Session
 
     with Session(request.config.getoption("--viso-accel")) as session:
+        request.config.stash[SESSION] = session
         yield session
 
 

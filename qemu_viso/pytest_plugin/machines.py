@@ -17,7 +17,7 @@ from qemu_viso.pytest_plugin.exports import UntilTheEnd, origin
 from qemu_viso.pytest_plugin.plainly import plainly
 from qemu_viso.pytest_plugin.seen import Seen, choose_namespace
 from qemu_viso.qemu.console import plain
-from qemu_viso.qemu.deadline import Deadline
+from qemu_viso.qemu.deadline import Deadline, guest_seconds
 from qemu_viso.qemu.devices import VhostUserMedium
 from qemu_viso.qemu.machine import MachineSpec
 from qemu_viso.qemu.remains import remains_of
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = True
 
-SECONDS = 120.0
 MOST_REMEMBERED = 1 << 20
 
 
@@ -98,14 +97,14 @@ class GuestMachine:
         self,
         session: Session,
         spec: MachineSpec,
-        seconds: float,
+        seconds: float | None,
         target: Target | None = None,
         source: Source | None = None,
         daemon: Child | None = None,
         trace: ReadTrace | None = None,
     ) -> None:
         self.title = str(target or os.path.basename(spec.platform.program))
-        self.seconds = seconds
+        self.seconds = guest_seconds(spec.accelerator.name, seconds)
         self.what = None if source is None else origin(source)
         self.source = source
         self.target = target
@@ -114,7 +113,7 @@ class GuestMachine:
         self._spec = spec
         self._daemon = daemon
         self.trace = trace
-        self._sync = SyncMachine(spec, Deadline.after(seconds), session.loop)
+        self._sync = SyncMachine(spec, Deadline.after(self.seconds), session.loop)
         self._agent: Agent | None = None
         self._transcript: Transcript | None = None
         self._life = ExitStack()
@@ -130,7 +129,7 @@ class GuestMachine:
         self._life.callback(self._take_out)
         self._life.enter_context(self._sync)
         self._sync.run(self._listen())
-        self._sync.release(self._deadline(None))
+        self._sync.release(self.deadline(None))
 
     def _take_out(self) -> None:
         """End what serves the medium that is in the drive now."""
@@ -146,7 +145,8 @@ class GuestMachine:
         """End it, and what served its medium."""
         self._life.close()
 
-    def _deadline(self, seconds: float | None) -> Deadline:
+    def deadline(self, seconds: float | None) -> Deadline:
+        """By when a wait ends that begins now, and may take so long; `self.seconds` if not given."""
         return Deadline.after(self.seconds if seconds is None else seconds)
 
     # What it is
@@ -213,7 +213,7 @@ class GuestMachine:
             if found is not None:
                 return found
             work = transcript.wait_for(wanted)
-            return await self.machine.attend(work, self._deadline(seconds), f"waiting for {pattern!r} on the console")
+            return await self.machine.attend(work, self.deadline(seconds), f"waiting for {pattern!r} on the console")
 
         found = self._sync.run(wait())
         return found.decode("utf-8", "backslashreplace") if isinstance(pattern, str) else found
@@ -230,22 +230,22 @@ class GuestMachine:
         self, command: str, arguments: Mapping[str, object] | None = None, seconds: float | None = None
     ) -> object:
         """Run a QMP command; its answer."""
-        return self._sync.execute(command, self._deadline(seconds), arguments)
+        return self._sync.execute(command, self.deadline(seconds), arguments)
 
     @plainly
     def wait_for_event(self, name: str, seconds: float | None = None) -> Mapping[str, object]:
         """Wait for the next QMP event of that name; its data."""
-        return self._sync.wait_for_event(name, self._deadline(seconds))
+        return self._sync.wait_for_event(name, self.deadline(seconds))
 
     @plainly
     def wait_for_exit(self, seconds: float | None = None) -> int:
         """Wait until the machine has ended by itself; QEMU's exit status."""
-        return self._sync.wait_for_exit(self._deadline(seconds))
+        return self._sync.wait_for_exit(self.deadline(seconds))
 
     @plainly
     def screenshot(self, path: str | os.PathLike[str]) -> None:
         """Write the screen as a PNG file."""
-        self._sync.screenshot(str(path), self._deadline(None))
+        self._sync.screenshot(str(path), self.deadline(None))
 
     @plainly
     def change_medium(self, source: Source) -> None:
@@ -260,7 +260,7 @@ class GuestMachine:
         with ExitStack() as stack:
             medium, _, trace = self._session.attach(stack, source, "block")
             assert not isinstance(medium, VhostUserMedium), "the bus carries block media"
-            self._sync.change_medium(medium, self._deadline(None))
+            self._sync.change_medium(medium, self.deadline(None))
             self._take_out()
             self._inserted = stack.pop_all()
         self.source, self.what, self.trace = source, origin(source), trace
@@ -270,12 +270,12 @@ class GuestMachine:
     @property
     def guest(self) -> str:
         """The guest's architecture and kernel release, as its agent tells them when it is there."""
-        return self.agent(self._deadline(None)).description
+        return self.agent(self.deadline(None)).description
 
     @plainly
     def power_off(self, seconds: float | None = None) -> int:
         """Let the guest's agent switch the machine off; QEMU's exit status."""
-        deadline = self._deadline(seconds)
+        deadline = self.deadline(seconds)
         self._sync.run(self.agent(deadline).quit(deadline))
         return self._sync.wait_for_exit(deadline)
 
@@ -313,7 +313,7 @@ class GuestMachine:
             raise UsageError("this machine has no medium that its guest could look at")
         wanted = choose_namespace(self.what, self.target, namespace)
         began = time.monotonic()
-        seen = self.look(wanted, limit, self._deadline(seconds))
+        seen = self.look(wanted, limit, self.deadline(seconds))
         took = time.monotonic() - began
         return Seen(seen, self.what, self.target, self.read, took, self.record, self.guest)
 
@@ -353,7 +353,7 @@ class GuestMachine:
         """
         assert self.target is not None
         device = self._session.bus(self.target.bus).guest_device
-        deadline = self._deadline(seconds)
+        deadline = self.deadline(seconds)
         agent = self.agent(deadline)
         content = bytearray()
         while length is None or len(content) < length:
@@ -383,7 +383,7 @@ class Machines(UntilTheEnd):
         guest: GuestBuild | None = None,
         memory: int | None = None,
         options: Sequence[str] = (),
-        seconds: float = SECONDS,
+        seconds: float | None = None,
     ) -> GuestMachine:
         """Start a machine, and let it run.
 
@@ -393,7 +393,7 @@ class Machines(UntilTheEnd):
             guest: another build of the guest than the usual one.
             memory: MiB; what the guest needs if not given.
             options: QEMU options, behind all others.
-            seconds: how long each wait may take.
+            seconds: how long each wait may take; 60, and 120 under TCG, if not given.
 
         Raises:
             GuestError: QEMU or the guest failed, with their last words.

@@ -15,14 +15,14 @@ from qemu_viso.guest.definition import load_definition
 from qemu_viso.guest.run import booted, spec_for
 from qemu_viso.opening import Opened
 from qemu_viso.pytest_plugin.exports import Export, block_medium, exported, origin
-from qemu_viso.pytest_plugin.machines import SECONDS, GuestMachine
+from qemu_viso.pytest_plugin.machines import GuestMachine
 from qemu_viso.pytest_plugin.plainly import plainly
 from qemu_viso.pytest_plugin.recipes import Recipes
 from qemu_viso.pytest_plugin.record import Ended
 from qemu_viso.pytest_plugin.target import Target, skip_for, target
 from qemu_viso.pytest_plugin.views import Pool
-from qemu_viso.qemu.accelerators import best, verdicts
-from qemu_viso.qemu.deadline import Deadline
+from qemu_viso.qemu.accelerators import best, rejection, verdicts
+from qemu_viso.qemu.deadline import Deadline, guest_seconds
 from qemu_viso.qemu.devices import BUSES, VhostUserMedium
 from qemu_viso.qemu.machine import machine_for
 from qemu_viso.qemu.process import find_program
@@ -64,6 +64,7 @@ class Session:
         self.pool = Pool(self)
         self._accelerator = accelerator
         self._verdicts: list[Verdict] | None = None
+        self._rejection: str | None = None
         self._builds: dict[str, GuestBuild] = {}
         self._stack = ExitStack()
 
@@ -120,7 +121,7 @@ class Session:
         *,
         firmware: Literal["bios", "uefi"] | None = None,
         limit: int = CONTENT_LIMIT,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
     ) -> Seen:
         """What a guest sees of a medium, as `viso_view` tells it."""
         return self.pool.view(target(guest, bus, firmware), source, namespace, limit=limit, seconds=seconds)
@@ -138,6 +139,7 @@ class Session:
                 self._verdicts = self.loop.run(verdicts())
             except MissingProgramError as error:
                 skip_for(error)
+            self._rejection = rejection(self._verdicts) if self._accelerator == "auto" else None
         asked = self._verdicts if self._accelerator == "auto" else [
             each for each in self._verdicts if each.accelerator == self._accelerator
         ]  # fmt: skip
@@ -148,8 +150,13 @@ class Session:
                 pytest.skip(f"the accelerator '{verdict.accelerator}' runs no guests of {platform.name}")
         return best(asked, platform)
 
+    def take_rejection(self) -> str | None:
+        """Why the accelerator that the host has is not used; only once, for the person at the terminal."""
+        sentence, self._rejection = self._rejection, None
+        return sentence
+
     def scripted_view(
-        self, where: Target, source: Source, namespace: Namespace, seconds: float, record: Record | None
+        self, where: Target, source: Source, namespace: Namespace, seconds: float | None, record: Record | None
     ) -> GuestView:
         """What a guest without an agent sees, which looks once and tells all; skips the test where it cannot be."""
         where.require()
@@ -163,7 +170,7 @@ class Session:
                     record.used(Ended(str(where), origin(source), trace, remains))
 
             async def look() -> GuestView:
-                deadline = Deadline.after(seconds)
+                deadline = Deadline.after(guest_seconds(verdict.accelerator, seconds))
                 async with booted(
                     build,
                     bus,
@@ -210,7 +217,7 @@ class Session:
         guest: GuestBuild | None = None,
         memory: int | None = None,
         options: Sequence[str] = (),
-        seconds: float = SECONDS,
+        seconds: float | None = None,
     ) -> tuple[GuestMachine, ExitStack]:
         """A machine that is not yet started, and what its medium depends on; skips the test where it cannot be."""
         where.require()

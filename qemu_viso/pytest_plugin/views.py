@@ -9,10 +9,9 @@ from qemu_viso.errors import UsageError
 from qemu_viso.guest.agent import CONTENT_LIMIT
 from qemu_viso.guest.wire import RefusedError
 from qemu_viso.pytest_plugin.exports import origin
-from qemu_viso.pytest_plugin.machines import SECONDS, GuestMachine
+from qemu_viso.pytest_plugin.machines import GuestMachine
 from qemu_viso.pytest_plugin.plainly import plainly
 from qemu_viso.pytest_plugin.seen import Seen, choose_namespace
-from qemu_viso.qemu.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +95,7 @@ class Pool:
         self.end(self._running[targets[0]])
 
     def _start(self, target: Target, source: Source, record: Record | None) -> GuestMachine:
-        machine, inserted = self._session.machine(source, target, seconds=SECONDS)
+        machine, inserted = self._session.machine(source, target)
         if record is not None:
             record.used(machine)
         try:
@@ -135,7 +134,7 @@ class Pool:
         namespace: Namespace | None = None,
         *,
         limit: int = CONTENT_LIMIT,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
         record: Record | None = None,
     ) -> Seen:
         """What a guest sees; see `Views`."""
@@ -146,7 +145,7 @@ class Pool:
             return Seen(found, origin(source), target, _reads_nothing, time.monotonic() - began, record)
 
         def look(machine: GuestMachine) -> Seen:
-            found = machine.look(wanted, limit, Deadline.after(seconds))
+            found = machine.look(wanted, limit, machine.deadline(seconds))
             return Seen(found, origin(source), target, read, time.monotonic() - began, record, machine.guest)
 
         def read(path: str, mounted: Namespace, offset: int = 0, length: int | None = None) -> bytes:
@@ -185,7 +184,7 @@ class Views:
         namespace: Namespace | None = None,
         *,
         limit: int = CONTENT_LIMIT,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
     ) -> Seen:
         """What the guest sees of a medium.
 
@@ -195,7 +194,7 @@ class Views:
             source: a recipe, an export of it, or the path of an image of another origin.
             namespace: how the guest mounts it; by default the one that shows most of those that guest and image have.
             limit: files smaller than this, in bytes, are read and hashed.
-            seconds: how long that may take.
+            seconds: how long that may take; 60, and 120 under TCG, if not given.
 
         Raises:
             GuestError: the guest failed, with its last words; or it refused.

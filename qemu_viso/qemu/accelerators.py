@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import tempfile
 import time
@@ -27,6 +28,8 @@ PROBE_SECONDS = 3.0
 CANDIDATES = ("kvm", "tcg")
 KVM = "/dev/kvm"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,21 @@ def best(found: Sequence[Verdict], platform: Platform) -> Verdict:
             return verdict
     reasons = "; ".join(f"{each.accelerator}: {each.reason}" for each in found)
     raise GuestError(f"QEMU can run no guest on this host ({reasons})")
+
+
+def rejection(found: Sequence[Verdict]) -> str | None:
+    """What to tell a person whose host has an accelerator that failed its probe; None if there is nothing to tell."""
+    for verdict in found:
+        if verdict.tried and not verdict.works and verdict.accelerator != "tcg":
+            return f"{verdict.accelerator.upper()} is here but not used, guests run slower under TCG: {verdict.reason}"
+    return None
+
+
+def warn_of_rejection(found: Sequence[Verdict]) -> None:
+    """Log that sentence, for a command that is about to start guests."""
+    sentence = rejection(found)
+    if sentence is not None:
+        _log.warning("%s", sentence)
 
 
 def _key(program: str) -> str:

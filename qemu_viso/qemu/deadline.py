@@ -6,6 +6,21 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+GUEST_SECONDS = 60.0
+"""How long a guest may take that the host's processor executes, where nobody says otherwise."""
+EMULATION_FACTOR = 2.0
+"""How many times as long one may take whose instructions QEMU translates."""
+
+
+def stretch(accelerator: str) -> float:
+    """The factor for times that were chosen for guests that the host's processor executes."""
+    return EMULATION_FACTOR if accelerator == "tcg" else 1.0
+
+
+def guest_seconds(accelerator: str, asked: float | None = None) -> float:
+    """How long a guest may take: what somebody asked for, or else the default for what executes its instructions."""
+    return GUEST_SECONDS * stretch(accelerator) if asked is None else asked
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:

@@ -12,14 +12,14 @@ from qemu_viso.errors import ConfigurationError, MissingInputError, MissingProgr
 from qemu_viso.guest.run import booted
 from qemu_viso.guest.wire import RefusedError
 from qemu_viso.nbd.trace import ReadTrace
-from qemu_viso.qemu.accelerators import Verdict, best, verdicts
+from qemu_viso.qemu.accelerators import Verdict, best, verdicts, warn_of_rejection
 from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.devices import BUSES
 from qemu_viso.qemu.served import ServedImages
 from qemu_viso.verify.contents import Sums
 from qemu_viso.verify.keep import Failure, keep_failure
 from qemu_viso.verify.report import NEWLINE, Report
-from qemu_viso.verify.run import TIMEOUT_SECONDS, Looking, allowance
+from qemu_viso.verify.run import Looking, allowance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +44,7 @@ class Options:
 
     Attributes:
         jobs: guests that run at a time.
-        seconds: for each recipe, beside the time that many names and much data take.
+        seconds: for each recipe, beside the time that many names and much data take; None for the default.
         from_medium: the guest's kernel is on the medium, and the machine's firmware starts it from there.
         firmware: the one that does.
         keep: where the folders of failures are made; None for the default place.
@@ -52,7 +52,7 @@ class Options:
     """
 
     jobs: int = 1
-    seconds: float = TIMEOUT_SECONDS
+    seconds: float | None = None
     from_medium: bool = False
     firmware: Literal["bios", "uefi"] = "bios"
     keep: Path | None = None
@@ -117,6 +117,7 @@ class FanOut:
         """
         try:
             self._verdicts = await verdicts()
+            warn_of_rejection(self._verdicts)
         except MissingProgramError as error:
             self._verdicts = error
         turn = asyncio.Semaphore(self._options.jobs)
@@ -199,7 +200,7 @@ class _OneMachine:
                     build,
                     BUSES[self._boot.bus],
                     served.medium_of(self._export(0)),
-                    self._deadline(self._looks[0]),
+                    self._deadline(self._looks[0], verdict),
                     self._looks[0].namespaces,
                     accelerator=verdict.accelerator,
                     sandbox=verdict.sandbox,
@@ -209,7 +210,7 @@ class _OneMachine:
                 ) as session:
                     answers = True
                     for number, look in enumerate(self._looks):
-                        deadline = self._deadline(look)
+                        deadline = self._deadline(look, verdict)
                         if number:
                             await session.change(served.medium_of(self._export(number)), deadline)
                         await self._look(session, look, deadline)
@@ -228,8 +229,9 @@ class _OneMachine:
     def _export(number: int) -> str:
         return f"recipe-{number + 1}"
 
-    def _deadline(self, look: Look) -> Deadline:
-        return Deadline.after(allowance(look.opened, len(look.namespaces), self._options.seconds))
+    def _deadline(self, look: Look, verdict: Verdict) -> Deadline:
+        seconds = allowance(look.opened, len(look.namespaces), verdict.accelerator, self._options.seconds)
+        return Deadline.after(seconds)
 
     async def _look(self, session: Session, look: Look, deadline: Deadline) -> None:
         looking = Looking(session, look.opened, self._boot.guest.name, self._boot.bus, self._sums)

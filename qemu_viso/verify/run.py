@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from qemu_viso.guest.agent import CONTENT_LIMIT
+from qemu_viso.qemu.deadline import guest_seconds, stretch
 from qemu_viso.verify.contents import Sums, first_wrong_byte, sampled
 from qemu_viso.verify.diff import compare
 from qemu_viso.verify.expected import expected_view
@@ -25,20 +26,27 @@ if TYPE_CHECKING:
     from qemu_viso.verify.diff import Difference
     from qemu_viso.verify.expected import Expected
 
-TIMEOUT_SECONDS = 120.0
-DATA_RATE = 20_000_000
-"""Bytes a second that even a slow guest reads: what a recipe's time is stretched by."""
-ENTRY_RATE = 100
+DATA_RATE = 40_000_000
+"""Bytes a second that even a slow guest reads, if the host's processor executes it; what is added to its time."""
+ENTRY_RATE = 200
 """Names a second, likewise."""
 NARROWED = 4
 """Files of wrong content in which the first wrong byte is looked for."""
 
 
-def allowance(opened: Opened, namespaces: int, seconds: float) -> float:
-    """How long a guest may look at a recipe: some seconds, and what its names and data take even a slow guest."""
+def allowance(opened: Opened, namespaces: int, accelerator: str, seconds: float | None = None) -> float:
+    """How long a guest may look at a recipe: some seconds, and what its names and data take even a slow guest.
+
+    Args:
+        opened: the recipe.
+        namespaces: how many times it looks.
+        accelerator: what executes the guest's instructions.
+        seconds: the fixed part; the default for the accelerator if not given.
+    """
     regions = opened.image.regions
     data = sum(each.size for each in regions.contents if each is not None and each.size < CONTENT_LIMIT)
-    return seconds + namespaces * (data / DATA_RATE + len(regions) / ENTRY_RATE)
+    work = namespaces * (data / DATA_RATE + len(regions) / ENTRY_RATE)
+    return guest_seconds(accelerator, seconds) + stretch(accelerator) * work
 
 
 class Looking:

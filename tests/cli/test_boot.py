@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("sandbox", [True, False])
-def test_the_machine_is_confined_where_qemu_can(monkeypatch: pytest.MonkeyPatch, *, sandbox: bool) -> None:
+def test_the_machine_is_confined_where_qemu_can(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, sandbox: bool
+) -> None:
+    bad = Verdict("kvm", works=False, seconds=3.0, reason="too slow")
+
     async def verdicts() -> list[Verdict]:
-        return [Verdict("tcg", works=True, seconds=0.1, sandbox=sandbox)]
+        return [bad, Verdict("tcg", works=True, seconds=0.1, sandbox=sandbox)]
 
     monkeypatch.setattr(accelerators, "verdicts", verdicts)
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
@@ -34,6 +38,7 @@ def test_the_machine_is_confined_where_qemu_can(monkeypatch: pytest.MonkeyPatch,
     boot.add_arguments(parser)
     spec = asyncio.run(boot._spec(NbdMedium("/run/socket"), parser.parse_args(["x.viso"])))
     assert ("-sandbox" in spec.to_argv(3, 4, None)) == sandbox
+    assert caplog.messages == ["KVM is here but not used, guests run slower under TCG: too slow"]
 
 
 def test_what_is_in_the_drive_is_told_by_who_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from qemu_viso.pytest_plugin import session
 from qemu_viso.qemu.accelerators import Verdict
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 pytest_plugins = ["pytester"]
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 PLUGIN = ("-p", "qemu_viso.pytest_plugin", "-rs")
 
 
@@ -117,6 +115,40 @@ def test_the_accelerator_does_not_run_guests_of_that_architecture(
     judge(monkeypatch, Verdict("kvm", works=True, seconds=0.1), TCG)
     sentence = "the accelerator 'kvm' runs no guests of s390x"
     skipped(pytester, "viso_guest('linux-s390x')", sentence, "--viso-accel", "kvm")
+
+
+TELLING = """
+    import pytest
+    from qemu_viso.qemu.platforms import PLATFORMS
+
+    @pytest.mark.parametrize("number", range(4))
+    def test_x(viso_session, number):
+        assert viso_session.accelerator(PLATFORMS["amd64"]).accelerator == "tcg"
+"""
+
+
+@pytest.mark.parametrize(("options", "times"), [((), 1), (("-n", "2"), 1), (("--viso-accel", "tcg"), 0)])
+def test_a_rejected_accelerator_is_told_of_once(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], times: int
+) -> None:
+    """Also with workers, and where all of Python's warnings are errors; not to those who have chosen."""
+    if "-n" in options:
+        pytest.importorskip("xdist")
+    monkeypatch.setenv("PYTHONPATH", os.fspath(ROOT))
+    pytester.makeconftest(f"""
+        from qemu_viso.pytest_plugin import session
+        from qemu_viso.qemu.accelerators import Verdict
+
+        async def verdicts():
+            return [{BAD_KVM!r}, {TCG!r}]
+
+        session.verdicts = verdicts
+    """)
+    pytester.makepyfile(TELLING)
+    result = pytester.runpytest_subprocess(*PLUGIN, "-W", "error", *options)
+    result.assert_outcomes(passed=4)
+    told = [line for line in result.outlines if line.startswith("qemu-viso: KVM is here but not used")]
+    assert len(told) == times
 
 
 def test_a_namespace_that_the_image_lacks_is_a_mistake(pytester: pytest.Pytester, programs: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from qemu_viso.errors import GuestError, MissingProgramError
 from qemu_viso.qemu import accelerators
-from qemu_viso.qemu.accelerators import Verdict, best, probe, verdicts
+from qemu_viso.qemu.accelerators import Verdict, best, probe, rejection, verdicts, warn_of_rejection
+from qemu_viso.qemu.deadline import guest_seconds
 from qemu_viso.qemu.platforms import PLATFORMS
 from qemu_viso.qemu.probe import GOOD_STATUS, SIZE, firmware
 from tests.qemu.fakes import fake_program
@@ -140,3 +141,21 @@ def test_the_best_accelerator() -> None:
     assert best([good, tcg], PLATFORMS["s390x"]) == tcg
     with pytest.raises(GuestError, match="kvm: too slow"):
         best([bad], PLATFORMS["amd64"])
+
+
+def test_a_rejected_accelerator_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Of one that the host does not have, or keeps from the user, nobody wants to hear each time."""
+    bad, tcg = Verdict("kvm", works=False, seconds=3.0, reason="too slow"), Verdict("tcg", works=True, seconds=0.2)
+    sentence = "KVM is here but not used, guests run slower under TCG: too slow"
+    assert rejection([bad, tcg]) == sentence
+    assert rejection([Verdict("kvm", works=True, seconds=0.1), tcg]) is None
+    assert rejection([Verdict("kvm", works=False, seconds=0.0, reason="there is none", tried=False), tcg]) is None
+    warn_of_rejection([tcg])
+    assert caplog.messages == []
+    warn_of_rejection([bad, tcg])
+    assert caplog.messages == [sentence]
+
+
+def test_an_emulated_guest_has_more_time() -> None:
+    assert (guest_seconds("kvm"), guest_seconds("tcg")) == (60.0, 120.0)
+    assert (guest_seconds("kvm", 5.0), guest_seconds("tcg", 5.0)) == (5.0, 5.0)

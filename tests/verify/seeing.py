@@ -48,6 +48,7 @@ class Guests:
         self.trees = trees
         self.on_view = on_view
         self.log: list[str] = []
+        self.allowed: list[float] = []
         self.running = 0
         self.most = 0
 
@@ -61,6 +62,7 @@ class Guests:
         namespaces: Sequence[Namespace],
         **options: object,
     ) -> AsyncIterator[PretendedSession]:
+        self.allowed.append(deadline.remaining)
         self.log.append(f"boot {bus.name} {medium.export}")
         self.running += 1
         self.most = max(self.most, self.running)

@@ -16,6 +16,7 @@ from qemu_viso.qemu.accelerators import Verdict
 from qemu_viso.verify import fanout
 from qemu_viso.verify.fanout import FanOut, Options, skipped
 from qemu_viso.verify.plan import plan
+from qemu_viso.verify.run import allowance
 from tests.recipes import opened
 from tests.verify.seeing import Guests
 
@@ -191,3 +192,35 @@ def test_what_cannot_be_is_reported(recipes: list[Opened]) -> None:
     (report,) = skipped(impossible)
     assert (report.outcome, report.bus, report.namespace, report.status) == ("skipped", "usb-cd", "rock", 78)
     assert isinstance(impossible[0].reason, QemuVisoError)
+
+
+def test_the_time_depends_on_what_executes_the_guest(
+    recipes: list[Opened],
+    guests: Guests,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The rejection is told once, however many guests boot."""
+    bad, tcg = Verdict("kvm", works=False, seconds=3.0, reason="too slow"), Verdict("tcg", works=True, seconds=0.1)
+    found = [Verdict("kvm", works=True, seconds=0.1), tcg]
+
+    async def verdicts() -> list[Verdict]:
+        return found
+
+    monkeypatch.setattr(fanout, "verdicts", verdicts)
+    run(recipes, ["scsi-cd"], tmp_path)
+    assert caplog.messages == []
+    found[0] = bad
+    run(recipes, ["scsi-cd", "ide-cd"], tmp_path)
+    assert len(caplog.messages) == 1
+    assert "too slow" in caplog.messages[0]
+    run(recipes, ["scsi-cd"], tmp_path, seconds=7.0)
+    assert [round(each, -1) for each in guests.allowed] == [60, 120, 120, 10]
+
+
+def test_names_and_data_add_to_the_time(recipes: list[Opened]) -> None:
+    hardware, emulation = (allowance(recipes[0], 2, each) for each in ("kvm", "tcg"))
+    assert 60 < hardware < 61
+    assert emulation == pytest.approx(2 * hardware)
+    assert allowance(recipes[0], 2, "tcg", 5.0) == pytest.approx(5 + emulation - 120)
