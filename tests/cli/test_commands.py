@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import select
 import shutil
 import signal
@@ -268,23 +267,6 @@ def test_a_closed_pipe_is_no_error(recipe: str) -> None:
         f"{sys.executable} -m qemu_viso ls {recipe} | true", shell=True, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-
-
-def test_doctor() -> None:
-    done = qemu_viso("doctor", "--json")
-    content = json.loads(done.stdout)
-    assert done.returncode == (0 if content["ready"] else 69)
-    assert {"name", "package", "path", "version"} <= content["programs"][0].keys()
-    assert "linux-cloud" in content["guests"]
-    qemu = {each["architecture"]: each for each in content["qemus"]}["amd64"]
-    assert "q35" in qemu["machines"]
-    assert "scsi-cd" in qemu["buses"]
-    words = qemu_viso("doctor").stdout
-    assert re.search(r"^machines amd64 +\S+ +(pc, q35|q35, pc)$", words, re.MULTILINE)
-    assert re.search(r"^buses amd64 +scsi-cd, ", words, re.MULTILINE)
-    without = qemu_viso("doctor", PATH="/nonexistent")
-    assert without.returncode == 69
-    assert "apt-get install" in without.stdout
 
 
 def test_verify_says_what_is_missing(recipe: str, tmp_path: Path) -> None:
