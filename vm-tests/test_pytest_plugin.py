@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.errors import StaleSourceError
+from qemu_viso.qemu.platforms import PLATFORMS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
     from qemu_viso.pytest_plugin.exports import Exports
     from qemu_viso.pytest_plugin.machines import Machines
     from qemu_viso.pytest_plugin.recipes import Recipes
+    from qemu_viso.pytest_plugin.session import Session
     from qemu_viso.pytest_plugin.views import Views
 
 
 pytest_plugins = ["pytester"]
 
 
-def test_one_guest_looks_at_one_recipe_after_the_other(viso: Recipes, viso_view: Views) -> None:
+def test_one_guest_looks_at_one_recipe_after_the_other(viso: Recipes, viso_view: Views, viso_session: Session) -> None:
     first = viso("--volume-id=FIRST -R", files={"/user-data": "#cloud-config\n"})
     second = viso("--volume-id=SECOND", files={"/x": b"12345"})
     seen = viso_view(first)
@@ -28,7 +30,9 @@ def test_one_guest_looks_at_one_recipe_after_the_other(viso: Recipes, viso_view:
     assert viso_view(second, "plain").verify().expected == 2
     # The first one comes back into the drive.
     assert seen.read("/user-data") == b"#cloud-config\n"
-    assert seen.verify().differences == ()
+    report = seen.verify()
+    assert report.differences == ()
+    assert report.accelerator == viso_session.accelerator(PLATFORMS["amd64"]).accelerator
 
 
 @pytest.mark.full

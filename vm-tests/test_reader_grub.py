@@ -10,6 +10,7 @@ import pytest
 
 from qemu_viso.errors import GuestError
 from qemu_viso.frozen import replace
+from qemu_viso.qemu.platforms import PLATFORMS
 from tests.recipes import write_files
 
 if TYPE_CHECKING:
@@ -44,8 +45,10 @@ def test_names_without_rock_ridge(viso: Recipes, viso_view: Views, options: str,
 
 
 @pytest.mark.viso_bus("ahci-cd")
-def test_a_drive_on_ahci_by_its_own_driver(viso: Recipes, viso_view: Views) -> None:
-    assert viso_view(viso(IMAGES / "demo.viso"), "rock").verify().expected == 11
+def test_a_drive_on_ahci_by_its_own_driver(viso: Recipes, viso_view: Views, viso_session: Session) -> None:
+    report = viso_view(viso(IMAGES / "demo.viso"), "rock").verify()
+    assert report.expected == 11
+    assert report.accelerator == viso_session.accelerator(PLATFORMS["amd64"]).accelerator
 
 
 def test_what_is_wrong_is_noticed(viso_session: Session, viso_view: Views, tmp_path: Path) -> None:

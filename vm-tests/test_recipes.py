@@ -1,4 +1,4 @@
-"""The sample recipes, seen by a guest over each bus."""
+"""The sample recipes, seen by a guest."""
 
 from __future__ import annotations
 
@@ -15,21 +15,6 @@ if TYPE_CHECKING:
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 ISO: tuple[Namespace, ...] = ("rock", "joliet", "plain")
-
-
-@pytest.mark.viso_bus("scsi-cd", "ide-cd", "virtio-blk", "vhost-user-blk")
-def test_demo(viso: Recipes, viso_view: Views) -> None:
-    demo = viso(IMAGES / "demo.viso")
-    for namespace in ISO:
-        assert viso_view(demo, namespace).verify().expected >= 10
-
-
-@pytest.mark.full
-@pytest.mark.viso_guest("linux-generic")
-@pytest.mark.viso_bus("ahci-cd")
-def test_demo_on_ahci(viso: Recipes, viso_view: Views) -> None:
-    """Debian's generic kernel has the driver that the one for clouds lacks."""
-    assert viso_view(viso(IMAGES / "demo.viso"), "rock").verify().expected >= 10
 
 
 def test_names_of_every_difficult_kind(viso: Recipes, viso_view: Views) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qemu_viso.guest.build import GuestBuild
+    from qemu_viso.guest.view import Namespace
     from qemu_viso.image import Image
     from qemu_viso.pytest_plugin.exports import Exports
     from qemu_viso.pytest_plugin.machines import Machines
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from qemu_viso.pytest_plugin.views import Views
 
 SUM = "$B sha256sum /dev/vda"
+NAMESPACES: tuple[Namespace, ...] = ("rock", "joliet", "plain", "udf")
 DROP = "echo 3 >/proc/sys/vm/drop_caches"
 
 
@@ -113,10 +115,10 @@ def test_memory_comes_in_one_table_where_slots_are_not_offered(
 
 @pytest.mark.viso_bus("vhost-user-blk")
 def test_a_guest_mounts_a_recipe(viso: Recipes, viso_export: Exports, viso_view: Views) -> None:
-    recipe = viso(files={f"/all/file {number}": noise(str(number), 1000 * number) for number in range(30)})
-    export = viso_export(recipe, "vhost-user-blk", direct=True)
-    assert viso_view(export, "rock").verify().expected >= 30
-    assert viso_view(export, "joliet").verify().expected >= 30
+    files = {f"/all/file {number}": noise(str(number), 1000 * number) for number in range(30)}
+    export = viso_export(viso("--udf", files=files), "vhost-user-blk", direct=True)
+    for namespace in NAMESPACES:
+        assert viso_view(export, namespace).verify().expected >= 30
 
 
 def rounds(wanted: bytes, count: int) -> str:

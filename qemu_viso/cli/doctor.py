@@ -28,13 +28,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Look around; status 69 where something is missing that the usual guest needs."""
     from qemu_viso.errors import MissingProgramError
     from qemu_viso.guest.build import find_build
-    from qemu_viso.guest.definition import guest_names, load_definition
+    from qemu_viso.guest.definition import definitions_folder, guest_names, load_definition
     from qemu_viso.qemu.accelerators import verdicts
     from qemu_viso.qemu.inventory import inventories
     from qemu_viso.qemu.programs import PROGRAMS, look_for
 
     programs = [look_for(program) for program in PROGRAMS]
-    guests = {name: find_build(load_definition(name)) is not None for name in guest_names()}
+    definitions = [load_definition(name) for name in guest_names()]
+    systems = definitions_folder() / "systems"
+    definitions += [load_definition(name, systems) for name in guest_names(systems)]
+    guests = {each.name: find_build(each) is not None for each in definitions}
     qemu = next(found for found in programs if found.program.name == PROBED)
     accelerators = signals.run(verdicts(anew=True)) if qemu.path is not None else []
     qemus = inventories()
@@ -62,18 +65,20 @@ def _show(programs: list[Found], qemus: list[Inventory], accelerators: list[Verd
             state = "missing" if found.program.required else "missing (optional)"
         else:
             state = found.version or "version unknown"
-        print(f"{found.program.name:<22}{state:<20}{found.program.needed_for}")
+        _line(found.program.name, state, found.program.needed_for)
     for each in qemus:
-        print(
-            f"machines {each.architecture:<13}{each.version or 'version unknown':<20}{', '.join(each.used) or 'none'}"
-        )
-        print(f"buses {each.architecture:<16}{', '.join(each.buses) or 'none'}")
-        print(f"firmware {each.architecture:<13}{each.uefi or 'no UEFI'}")
+        _line(f"machines {each.architecture}", each.version or "version unknown", ", ".join(each.used) or "none")
+        _line(f"buses {each.architecture}", ", ".join(each.buses) or "none")
+        _line(f"firmware {each.architecture}", each.uefi or "no UEFI")
     for verdict in accelerators:
         state = f"works ({verdict.seconds:.2f} s)" if verdict.works else "not usable"
-        print(f"accelerator {verdict.accelerator:<10}{state:<20}{verdict.reason}".rstrip())
+        _line(f"accelerator {verdict.accelerator}", state, verdict.reason)
     for name, built in guests.items():
-        print(f"guest {name:<16}{'built' if built else 'not built yet'}")
+        _line(f"guest {name}", "built" if built else "not built yet")
+
+
+def _line(what: str, state: str, more: str = "") -> None:
+    print(f"{what:<25}{state:<20}{more}".rstrip())
 
 
 def _json(found: Found) -> dict[str, object]:

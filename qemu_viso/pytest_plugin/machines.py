@@ -265,6 +265,11 @@ class GuestMachine:
             self._inserted = stack.pop_all()
         self.source, self.what, self.trace = source, origin(source), trace
 
+    @property
+    def accelerator(self) -> str:
+        """What executes the guest's instructions, as QEMU calls it."""
+        return self._spec.accelerator.name
+
     # The guest's agent
 
     @property
@@ -315,7 +320,7 @@ class GuestMachine:
         began = time.monotonic()
         seen = self.look(wanted, limit, self.deadline(seconds))
         took = time.monotonic() - began
-        return Seen(seen, self.what, self.target, self.read, took, self.record, self.guest)
+        return Seen(seen, self.what, self.target, self.read, took, self.record, self.guest, self.accelerator)
 
     def look(self, namespace: Namespace, limit: int, deadline: Deadline) -> GuestView:
         """What the guest sees, as a plain value; see `view`."""

@@ -61,6 +61,7 @@ class Seen(Mapping[str, "Entry"]):
         seconds: float,
         record: Record | None = None,
         kernel: str = "",
+        accelerator: str = "",
     ) -> None:
         self.view = view
         self.what = what
@@ -69,6 +70,7 @@ class Seen(Mapping[str, "Entry"]):
         self._read = read
         self._record = record
         self._kernel = kernel
+        self._accelerator = accelerator
 
     @property
     def label(self) -> str:
@@ -125,6 +127,7 @@ class Seen(Mapping[str, "Entry"]):
             self.seconds,
             kernel=self._kernel,
             sampled=len(pieces),
+            accelerator=self._accelerator,
         )
         if self._record is not None:
             self._record.reports.append(report)

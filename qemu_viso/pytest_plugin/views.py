@@ -142,11 +142,14 @@ class Pool:
         began = time.monotonic()
         if target.definition.reader != "agent":
             found = self._session.scripted_view(target, source, wanted, seconds, record)
-            return Seen(found, origin(source), target, _reads_nothing, time.monotonic() - began, record)
+            took = time.monotonic() - began
+            accelerator = self._session.accelerator(target.definition.platform).accelerator
+            return Seen(found, origin(source), target, _reads_nothing, took, record, accelerator=accelerator)
 
         def look(machine: GuestMachine) -> Seen:
             found = machine.look(wanted, limit, machine.deadline(seconds))
-            return Seen(found, origin(source), target, read, time.monotonic() - began, record, machine.guest)
+            took = time.monotonic() - began
+            return Seen(found, origin(source), target, read, took, record, machine.guest, machine.accelerator)
 
         def read(path: str, mounted: Namespace, offset: int = 0, length: int | None = None) -> bytes:
             return self.ask(target, source, lambda machine: machine.read(path, mounted, offset, length), record)

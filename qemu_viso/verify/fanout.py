@@ -178,6 +178,7 @@ class _OneMachine:
         self._looks = looks
         self._sums = sums
         self._options = options
+        self._accelerator = ""
         self._trace = ReadTrace()
         self._remains: list[Remains] = []
         self._reports: list[Report] = []
@@ -193,6 +194,7 @@ class _OneMachine:
         exports = {self._export(number): look.opened.image for number, look in enumerate(self._looks)}
         all_reports: list[Report] = []
         answers = False
+        self._accelerator = verdict.accelerator
         with ServedImages(exports, self._trace) as served:
             try:
                 self._started = time.monotonic()
@@ -261,7 +263,8 @@ class _OneMachine:
 
     def _done(self, look: Look, on_reports: Callable[[list[Report]], None]) -> list[Report]:
         """The reports of a recipe are complete."""
-        reports, self._reports = self._reports, []
+        reports = [dataclasses.replace(each, accelerator=self._accelerator) for each in self._reports]
+        self._reports = []
         stale = look.opened.image.stale
         if stale is not None:
             reports = [dataclasses.replace(each, reason=stale.message, status=stale.status) for each in reports]

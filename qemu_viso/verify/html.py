@@ -130,10 +130,10 @@ def _anchor(report: Report) -> str:
 
 def _list(reports: Sequence[Report]) -> Iterator[str]:
     yield "<h2>Results</h2>" + _wide("Results") + "<table><caption>Each result in words</caption><thead><tr>"
-    heads = ("Recipe", "Guest", "Kernel", "Bus", "Namespace", "Result", "Seconds")
+    heads = ("Recipe", "Guest", "Kernel", "Accelerator", "Bus", "Namespace", "Result", "Seconds")
     yield "".join(f'<th scope="col">{head}</th>' for head in heads) + "</tr></thead><tbody>"
     for each in reports:
-        words = (each.guest, each.kernel, each.bus, each.namespace)
+        words = (each.guest, each.kernel, each.accelerator, each.bus, each.namespace)
         row = f"<td>{_text(each.recipe)}</td>" + "".join(f'<td class="name">{_text(word)}</td>' for word in words)
         result = (
             f'<td><span class="{each.outcome}" aria-hidden="true">{SIGNS[each.outcome]}</span> {_text(each.result)}'

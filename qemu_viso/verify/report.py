@@ -35,6 +35,7 @@ class Report:
         status: the exit status that fits the reason.
         skipped: whether it was not asked at all.
         folder: where what is known of the failure was kept; empty if nothing was.
+        accelerator: what executed the guest's instructions, as QEMU calls it; empty if no machine was started.
     """
 
     recipe: str
@@ -50,6 +51,7 @@ class Report:
     status: int = 0
     skipped: bool = False
     folder: str = ""
+    accelerator: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -118,6 +120,7 @@ class Report:
             "outcome": self.outcome,
             "reason": self.reason,
             "kernel": self.kernel,
+            "accelerator": self.accelerator,
             "sampled": self.sampled,
             "folder": self.folder,
             "differences": [difference.to_json() for difference in self.differences],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import select
 import shutil
 import signal
@@ -17,8 +16,6 @@ import pytest
 
 from qemu_viso.cli import main
 from qemu_viso.cli.main import COMMANDS
-from qemu_viso.qemu.probe import GOOD_STATUS
-from tests.qemu.fakes import fake_program
 from tests.recipes import MARKER, write_files, write_recipe
 
 if TYPE_CHECKING:
@@ -270,38 +267,6 @@ def test_a_closed_pipe_is_no_error(recipe: str) -> None:
         f"{sys.executable} -m qemu_viso ls {recipe} | true", shell=True, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-
-
-def test_doctor() -> None:
-    done = qemu_viso("doctor", "--json")
-    content = json.loads(done.stdout)
-    assert done.returncode == (0 if content["ready"] else 69)
-    assert {"name", "package", "path", "version"} <= content["programs"][0].keys()
-    assert "linux-cloud" in content["guests"]
-    qemu = {each["architecture"]: each for each in content["qemus"]}["amd64"]
-    assert "q35" in qemu["machines"]
-    assert "scsi-cd" in qemu["buses"]
-    words = qemu_viso("doctor").stdout
-    assert re.search(r"^machines amd64 +\S+ +(pc, q35|q35, pc)$", words, re.MULTILINE)
-    assert re.search(r"^buses amd64 +scsi-cd, ", words, re.MULTILINE)
-    without = qemu_viso("doctor", PATH="/nonexistent")
-    assert without.returncode == 69
-    assert "apt-get install" in without.stdout
-
-
-def test_doctor_tries_the_accelerators_each_time(tmp_path: Path) -> None:
-    ill = tmp_path / "ill"
-    probed = f"sys.exit(1 if os.path.exists({str(ill)!r}) else {GOOD_STATUS})"
-    fake_program(tmp_path, f"if '-accel' in sys.argv: {probed}", "qemu-system-x86_64")
-
-    def tcg() -> bool:
-        path = f"{tmp_path}:{os.environ['PATH']}"
-        done = qemu_viso("doctor", "--json", PATH=path, XDG_CACHE_HOME=str(tmp_path / "cache"))
-        return {each["accelerator"]: bool(each["works"]) for each in json.loads(done.stdout)["accelerators"]}["tcg"]
-
-    assert tcg()
-    ill.touch()
-    assert not tcg()
 
 
 def test_verify_says_what_is_missing(recipe: str, tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_one_boot_for_all_recipes(recipes: list[Opened], guests: Guests, tmp_pat
         "change recipe-3", "view recipe-3 rock", "view recipe-3 plain", "quit",
     ]  # fmt: skip
     assert {report.kernel for report in reports} == {"x86_64 6.1"}
+    assert {report.to_json()["accelerator"] for report in reports} == {"tcg"}
     assert not (tmp_path / "kept").exists()
 
 
@@ -170,7 +171,7 @@ def test_a_guest_that_cannot_run_here_is_skipped(
 
     monkeypatch.setattr(fanout, "verdicts", verdicts)
     reports = run(recipes, ["scsi-cd"], tmp_path)
-    assert {report.outcome for report in reports} == {"skipped"}
+    assert {(report.outcome, report.accelerator) for report in reports} == {("skipped", "")}
     assert len(reports) == 6
     assert reports[0].result == "skipped: the program 'qemu-system-x86_64' is not installed (apt-get install it)"
     assert guests.log == []
