@@ -26,8 +26,16 @@ needs_genisoimage = pytest.mark.skipif(bool(missing("genisoimage")), reason=str(
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return changed(tmp_path_factory.mktemp("external"), "-R", "-J", "-udf")
+
+
+@pytest.fixture(scope="module")
+def plain_trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return changed(tmp_path_factory.mktemp("plain"))
+
+
+def changed(folder: Path, *options: str) -> dict[str, Path]:
     """The image of a tree, and images of the tree with one thing changed."""
-    folder = tmp_path_factory.mktemp("external")
     images: dict[str, Path] = {}
     for change in ("none", "content", "size", "name", "mode", "target", "missing"):
         root = folder / change
@@ -47,7 +55,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         elif change == "missing":
             (root / "dir" / "sub" / "end.txt").unlink()
         samples.settle(root)
-        images[change] = samples.genisoimage(folder / f"{change}.iso", root, "-R", "-J", "-udf", "-V", "SAME")
+        images[change] = samples.genisoimage(folder / f"{change}.iso", root, *options, "-V", "SAME")
     return images
 
 
@@ -57,7 +65,7 @@ SEES = {
     "isoinfo": ("size", "name", "mode", "target", "missing"),
     "bsdtar": ("content", "size", "name", "mode", "target", "missing"),
     "7z": ("content", "size", "name", "missing"),
-    "grub-fstest": ("size", "name", "missing"),
+    "grub-fstest": ("content", "size", "name", "missing"),
 }
 
 
@@ -70,6 +78,17 @@ def test_a_judge_disagrees_where_it_sees(trees: dict[str, Path], judge: Judge) -
         assert judge.disagreements(trees["none"], seen) == []
         told = tuple(change for change in trees if change != "none" and judge.disagreements(trees[change], seen))
     assert told == SEES[judge.name]
+
+
+@needs_genisoimage
+@pytest.mark.parametrize("judge", TREE_JUDGES, ids=lambda judge: judge.name)
+def test_a_judge_disagrees_about_plain_identifiers(plain_trees: dict[str, Path], judge: Judge) -> None:
+    if reason := judge.available():
+        pytest.skip(reason)
+    with opened(plain_trees["none"]) as seen:
+        assert judge.disagreements(plain_trees["none"], seen) == []
+        told = {change for change, image in plain_trees.items() if judge.disagreements(image, seen)}
+    assert told == set(SEES[judge.name]) - {"mode", "target"}
 
 
 @needs_genisoimage

@@ -141,6 +141,41 @@ def test_xorriso_sees_the_boot_entries(made: Made) -> None:
     assert boot_entries_by_xorriso(made.path) == boot_entries(made.seen)
 
 
+BOOT_ENTRIES = {
+    # As (platform, bootable, emulation, segment, system type, 512-byte sectors to load).
+    "floppies": [
+        ("BIOS", True, "fd1.2", 0x7C0, 1, 4),
+        ("BIOS", True, "fd1.4", 0x7C0, 1, 4),
+        ("BIOS", True, "fd2.8", 0x7C0, 1, 4),
+        ("BIOS", True, "hd", 0x7C0, 6, 4),  # the type of the one partition
+    ],
+    "floppies by name": [
+        ("BIOS", True, "fd1.2", 0x7C0, 1, 4),
+        ("BIOS", True, "fd1.4", 0x7C0, 1, 4),
+        ("BIOS", True, "fd2.8", 0x7C0, 1, 4),
+        ("BIOS", True, "hd", 0x1000, 6, 1),  # by its size, which is no floppy disk's
+    ],
+    "small bootable": [("BIOS", True, "none", 0x7C0, 1, 4), ("UEFI", True, "none", 0x7C0, 1, 16)],
+    "small platforms": [
+        ("BIOS", True, "none", 0x7C0, 1, 4),
+        ("PPC", True, "none", 0x7C0, 1, 4),
+        ("PPC", False, "none", 0x7C0, 1, 4),  # a new entry is of the platform of the one before it
+        ("Mac", True, "none", 0x7C0, 1, 4),
+        ("UEFI", True, "none", 0x7C0, 1, 16),  # all of its 8 KiB
+    ],
+    "small EFI alone": [("UEFI", True, "none", 0x7C0, 1, 16)],
+}
+"""What recipes ask for, and what El Torito's defaults and the images' sizes make of what they leave open."""
+
+
+@one_by_one(BOOT_ENTRIES)
+def test_the_boot_entries_are_those_of_the_recipe(made: Made, request: pytest.FixtureRequest) -> None:
+    ask(Xorriso())
+    expected = BOOT_ENTRIES[request.node.callspec.params["made"]]
+    for said in (boot_entries(made.seen), boot_entries_by_xorriso(made.path)):
+        assert [entry[:6] for entry in said] == expected
+
+
 @of("", which=lambda sample: sample.lines == (images.FULL,))
 def test_rock_ridge_is_the_source(made: Made) -> None:
     assert made.seen.rock is not None

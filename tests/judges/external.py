@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from tests.judges.compare import Item, View, blind, difference, view_of, view_of_directory
+from tests.judges.compare import Item, View, blind, difference, renamed, view_of, view_of_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +134,16 @@ def without_limited_form(seen: Image, namespace: Namespace) -> bool:
     return volume is not None and (namespace != "rock" or volume.identifiers["extension"] != "")
 
 
+def is_plain(seen: Image) -> bool:
+    """Whether an image has nothing but ISO 9660: only then those who prefer what is better show plain identifiers."""
+    return seen.primary is not None and seen.rock is None and seen.joliet is None
+
+
+def without_version(path: str) -> str:
+    """An identifier as most show it: without version, nor a dot that ends it."""
+    return re.sub(r"\.?;\d+$", "", path)
+
+
 class Pycdlib(Judge):
     """The Python library pycdlib."""
 
@@ -216,7 +226,7 @@ class Xorriso(Judge):
     """GNU xorriso: what `-find` lists under `-read_fs`, and its check of every block."""
 
     name: ClassVar[str] = "xorriso"
-    namespaces: ClassVar[tuple[Namespace, ...]] = ("rock", "joliet")
+    namespaces: ClassVar[tuple[Namespace, ...]] = ("rock", "joliet", "primary")
     _LINE = re.compile(r"(.)(.{9}).?\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+(?:,\s*\d+)?) (\S+ +\S+ +\S+) ('.*)", re.DOTALL)
 
     def view(self, image: Path, namespace: Namespace, look: Look = "content") -> View:
@@ -250,11 +260,13 @@ class Xorriso(Judge):
         return shlex.split(done.stdout.decode("utf-8", "surrogateescape"))
 
     def shows(self, seen: Image, namespace: Namespace) -> bool:
-        return without_limited_form(seen, namespace)
+        """Without Rock Ridge it shows Joliet where there is one."""
+        return is_plain(seen) if namespace == "primary" else without_limited_form(seen, namespace)
 
     def expected(self, view: View, namespace: Namespace) -> View:
         """It lists no sums, and times only to the minute; link counts are its own."""
-        return blind(view if namespace == "rock" else _plain(view), "sha256", "mtime", "links", "device")
+        known = blind(view if namespace == "rock" else _plain(view), "sha256", "mtime", "links", "device")
+        return renamed(known, without_version) if namespace == "primary" else known
 
     def complaints(self, image: Path, sectors: int | None = None) -> list[str]:
         """Everything at SORRY or worse while it loads the tree, and each of the (first) sectors that it cannot read."""
@@ -403,8 +415,7 @@ class Bsdtar(Judge):
                 cut = "/".join(map(_first_units, path.split("/")))
                 shown[cut] = Item(kind=item.kind) if cut in shown else item  # one of several
             return shown
-        # It shows identifiers without version, nor a dot that ends them.
-        return {re.sub(r"\.?;\d+$", "", path): item for path, item in changed.items()}
+        return renamed(changed, without_version)
 
 
 def _first_units(name: str) -> str:
@@ -415,10 +426,12 @@ class SevenZip(Judge):
     """7-Zip, which extracts the whole tree."""
 
     name: ClassVar[str] = "7z"
-    namespaces: ClassVar[tuple[Namespace, ...]] = ("joliet", "udf")
+    namespaces: ClassVar[tuple[Namespace, ...]] = ("joliet", "primary", "udf")
 
     def shows(self, seen: Image, namespace: Namespace) -> bool:
         """It refuses a UDF volume that holds anything but files and directories."""
+        if namespace == "primary":
+            return is_plain(seen)
         volume: Volume | None = getattr(seen, namespace)
         kinds = {node.kind for node in volume.tree.values()} if volume is not None else set()
         return volume is not None and (namespace != "udf" or kinds <= {"file", "dir"})
@@ -445,7 +458,9 @@ class SevenZip(Judge):
     def expected(self, view: View, namespace: Namespace) -> View:
         """It prefers Joliet to Rock Ridge, and drops a dot that ends a name."""
         plain = _plain(blind(view, "mode", "uid", "gid", "mtime", "links", "device", "target"))
-        return {path if namespace == "udf" else path.removesuffix("."): item for path, item in plain.items()}
+        if namespace == "primary":
+            return renamed(plain, without_version)
+        return plain if namespace == "udf" else renamed(plain, lambda path: path.removesuffix("."))
 
     def complaints(self, image: Path) -> list[str]:
         """What `7z t` says of an image, beyond that everything is ok."""

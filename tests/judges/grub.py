@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tests.judges.compare import Item, View, difference, view_of
@@ -17,19 +19,19 @@ from tests.judges.external import (
     Xorriso,
     run,
     without_limited_form,
+    without_version,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.judges.reader.image import Image
+    from tests.judges.reader.model import Volume
 
 
 class Grub(Judge):
     """GRUB's file system drivers. It chooses the namespace: UDF, else Rock Ridge, else Joliet, else plain names."""
 
     name: ClassVar[str] = "grub-fstest"
-    namespaces: ClassVar[tuple[Namespace, ...]] = ("udf", "rock", "joliet")
+    namespaces: ClassVar[tuple[Namespace, ...]] = ("udf", "rock", "joliet", "primary")
     _LINE = re.compile(rb"(\d+|DIR) +(\d{14}) (.*)", re.DOTALL)
 
     def _names(self, image: Path, folders: list[str]) -> View:
@@ -64,10 +66,10 @@ class Grub(Judge):
         """It chooses the namespace itself, by this order."""
         return next((name for name in self.namespaces if without_limited_form(seen, name)), "") == namespace
 
-    def expected(self, view: View, _namespace: Namespace) -> View:
+    def expected(self, view: View, namespace: Namespace) -> View:
         """Special files are empty files to it. It shows links as what they lead to: see `disagreements`."""
         return {
-            path: Item(kind="dir") if item.kind == "dir" else Item(kind="file", size=item.size or 0)
+            _shown(path, namespace): Item(kind="dir") if item.kind == "dir" else Item(kind="file", size=item.size or 0)
             for path, item in view.items()
         }
 
@@ -83,12 +85,30 @@ class Grub(Judge):
         said = self._names(image, folders) if look == "names" else self.view(image, namespace)
         found = {path: item for path, item in said.items() if path not in links}
         rest = {path: item for path, item in view.items() if path not in links}
-        return difference(self.expected(rest, namespace), found, ("the reader", self.name))
+        names = ("the reader", self.name)
+        others = self._contents(image, getattr(seen, namespace), namespace) if look == "content" else []
+        return difference(self.expected(rest, namespace), found, names) + others
+
+    def _contents(self, image: Path, volume: Volume, namespace: Namespace) -> list[str]:
+        """Complaints about the files that the reader saw, written to a directory of the host."""
+        with tempfile.TemporaryDirectory() as scratch:
+            for path, node in volume.tree.items():
+                place = Path(scratch + _shown(path, namespace))
+                if node.kind == "dir":
+                    place.mkdir(exist_ok=True)
+                elif node.kind == "file":
+                    place.write_bytes(node.content.data() if node.content is not None else b"")
+            return self.complaints(image, Path(scratch))
 
     def complaints(self, image: Path, directory: Path) -> list[str]:
         """Differences in content: GRUB compares every file below a host directory with the image's."""
         done = run("grub-fstest", image, "cmp", "(loop0)/", directory, ok=(0, 1))
         return [line for line in (done.stdout + done.stderr).decode("utf-8", "replace").splitlines() if line.strip()]
+
+
+def _shown(path: str, namespace: Namespace) -> str:
+    """A path as GRUB shows it: plain identifiers in lower case."""
+    return without_version(path).lower() if namespace == "primary" else path
 
 
 TREE_JUDGES: tuple[Judge, ...] = (Pycdlib(), Xorriso(), Isoinfo(), Bsdtar(), SevenZip(), Grub())

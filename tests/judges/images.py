@@ -83,6 +83,7 @@ IMAGES: dict[str, Sample] = {
     "small level 1": Sample(samples.small_tree, ("--iso-level=1 --rock-ridge /=tree",), level=1),
     "small level 2": Sample(samples.small_tree, ("--iso-level=2 --rock-ridge /=tree",), level=2),
     "small without Rock Ridge": Sample(samples.small_tree, ("--no-rock-ridge /=tree",)),
+    "small plain": Sample(samples.small_tree, ("--no-rock-ridge --no-joliet /=tree",)),
     "small without Joliet": Sample(samples.small_tree, ("--no-joliet --rock-ridge /=tree",)),
     "small Joliet level 1": Sample(samples.small_tree, ("--joliet-ucs-level=1 --rock-ridge /=tree",)),
     "small Joliet level 2": Sample(samples.small_tree, ("--joliet-ucs-level=2 --no-rock-ridge /=tree",)),
@@ -117,6 +118,9 @@ IMAGES: dict[str, Sample] = {
     "difficult": Sample(samples.difficult_tree, (FULL,)),
     "difficult limited": Sample(samples.difficult_tree, ("/=tree",)),
     "difficult level 1": Sample(samples.difficult_tree, ("--iso-level=1 --rock-ridge /=tree",), level=1),
+    "difficult plain level 1": Sample(
+        samples.difficult_tree, ("--iso-level=1 --no-rock-ridge --no-joliet /=tree",), level=1
+    ),
     "difficult level 2": Sample(samples.difficult_tree, ("--iso-level=2 --rock-ridge /=tree",), level=2),
     "difficult UDF": Sample(samples.difficult_tree, ("--udf --rock-ridge /=tree",)),
     "long names": Sample(samples.long_names_tree, ("--udf --rock-ridge /=tree",)),
