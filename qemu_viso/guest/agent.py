@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AT_ONCE = 1 << 20
+OTHER_WAY = 0.1
+"""Seconds that the console may be behind the port."""
 # Files smaller than this are read as a whole: what the size in a tar header can tell in octal digits.
 CONTENT_LIMIT = 8 << 30
 _SAFE = re.compile(rb"[^A-Za-z0-9/._-]")
@@ -133,7 +135,7 @@ class Agent:
                 # It may still be complete, when what failed left no gap.
                 await asyncio.wait({answer}, timeout=AFTERMATH)
             if answer.done():
-                return answer.result()
+                return await self._completed(answer, broken)
             file = self._feed.reading
             where = "" if file is None else f" the content of {file!r}"
             raise GuestError(f"the guest broke off while it sent{where}: {plain(broken.result()[1])}")
@@ -141,6 +143,17 @@ class Agent:
             answer.cancel()
             broken.cancel()
             await asyncio.wait({answer, broken})
+
+    @staticmethod
+    async def _completed(answer: asyncio.Task[T], broken: asyncio.Task[re.Match[bytes]]) -> T:
+        """The answer; a refusal with the words that the guest's program had for it on the console."""
+        try:
+            return answer.result()
+        except RefusedError as error:
+            await asyncio.wait({broken}, timeout=OTHER_WAY)
+            if not broken.done():
+                raise
+            raise RefusedError(f"{error.message}: {plain(broken.result()[1])}") from None
 
     async def _run(self, steps: Steps[T]) -> T:
         while True:

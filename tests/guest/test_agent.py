@@ -66,6 +66,20 @@ def test_agents_that_fail(tmp_path: Path, body: str, sentence: str) -> None:
     assert sentence in error.message
 
 
+def test_the_words_of_what_broke_off_are_told(tmp_path: Path) -> None:
+    """Also where the answer is complete, and says only that something failed."""
+    answer = good()
+    answer.begin, answer.end = b"VIEW 1\n", b"END 1 %d 0 0 123\n" % len(answer.paths)
+    (tmp_path / "answer").write_bytes(bytes(answer))
+    body = (
+        f"agent.sendall(open({str(tmp_path / 'answer')!r}, 'rb').read()); "
+        "console.sendall(b'qemu-viso: failed 1: tar: out of memory\\r\\n')"
+    )
+    error = converse(tmp_path, body.replace("\\\\", "\\"), LONG)
+    assert isinstance(error, RefusedError)
+    assert error.message.endswith("tar ended with status 123: tar: out of memory")
+
+
 def test_something_else_on_the_port(tmp_path: Path) -> None:
     async def run() -> None:
         async with Machine(
