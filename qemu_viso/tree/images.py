@@ -40,6 +40,7 @@ class ExistingImages:
         walk: WalkOptions,
         host: HostOrigin,
         boot: BootOptions,
+        refuse: graft.Refuse,
         facts: Facts | None,
     ) -> None:
         self._tree = tree
@@ -47,6 +48,7 @@ class ExistingImages:
         self._clock = clock
         self._walk = walk
         self._boot = boot
+        self._refuse = refuse
         self._facts = facts
         self._met = None if facts is None else facts.import_merged
         self._origins: list[Origin] = [host]
@@ -117,7 +119,7 @@ class ExistingImages:
         imported = import_image(image, self._rules, self._clock, catalog)
         if self._facts is not None:
             self._facts.imported(imported, step.path, self._tree.settings)
-        graft.merge(self._tree.root, imported.root, ALL_NAMESPACES, "/", self._met)
+        graft.merge(self._tree.root, imported.root, ALL_NAMESPACES, "/", self._met, self._refuse)
         self._tree.warnings += imported.warnings
         self._take_over_settings(imported, given)
         if imported.entries:

@@ -55,8 +55,9 @@ class Naming:
         named: the namespaces in which something was named.
     """
 
-    def __init__(self, tree: Tree, rules: AttributeRules, facts: Facts | None) -> None:
+    def __init__(self, tree: Tree, rules: AttributeRules, refuse: graft.Refuse, facts: Facts | None) -> None:
         self._facts = facts
+        self._refuse = refuse
         self._met = None if facts is None else facts.merged
         self._tree = tree
         self._rules = rules
@@ -98,8 +99,8 @@ class Naming:
             self._put_root(node, namespaces)
             return
         root, made = self._tree.root, self._rules.new_directory
-        for directory, members in graft.directories(root, names[:-1], namespaces, made):
-            graft.place(directory, names[-1], node, members, path, self._met)
+        for directory, members in graft.directories(root, names[:-1], namespaces, made, self._refuse):
+            graft.place(directory, names[-1], node, members, path, self._met, self._refuse)
 
     @staticmethod
     def _where(node: Node, path: str, source: str) -> list[str]:
@@ -120,7 +121,7 @@ class Naming:
         root = self._tree.root
         if self.named.isdisjoint(namespaces):  # it is the root, not merged into one
             root.attributes, root.mtime_ns = node.attributes, node.mtime_ns
-        graft.merge(root, node, namespaces, "/", self._met)
+        graft.merge(root, node, namespaces, "/", self._met, self._refuse)
 
     def name_in_rock_ridge(self, names: list[str], rock: str, place: Place) -> None:
         """Give the components of a path in the primary tree the Rock Ridge names of another path."""
@@ -140,11 +141,13 @@ class Naming:
                 self._rock_named[id(parent)] = parent, "/" + "/".join(names[:depth]), place
 
     def check_rock_names(self) -> None:
-        """See that no two things in a directory have one Rock Ridge name.
+        """See that no two things in a directory have one Rock Ridge name, where that is on.
 
         Raises:
             RecipeError: two have.
         """
+        if not self._tree.settings.rock_ridge:
+            return
         for directory, path, place in self._rock_named.values():
             seen: set[str] = set()
             for name in map(directory.rock_name, directory.nodes(Namespace.ISO)):

@@ -12,6 +12,7 @@ from qemu_viso.tree.nodes import Directory, File, Namespace
 from qemu_viso.viso import read_recipe
 from qemu_viso.viso.recipe import VolumeField
 from tests.recipes import opened, write_files, write_recipe
+from tests.tree.makers import genisoimage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,6 +182,57 @@ def test_rename_of_two_names_to_one(tmp_path: Path) -> None:
 
     found = tree(tmp_path, f"{setup} /a=a --rename /a=/a /B=/long")
     assert (paths(found), paths(found, Namespace.JOLIET)) == ({"/B"}, {"/long"})
+
+
+def test_namespaces_that_are_off_refuse_nothing(tmp_path: Path) -> None:
+    """Names that are for a namespace that is off are passed over, whatever they are (sections D3 and D9)."""
+    files = {"t/dir/x": b"x"}
+    write_files(tmp_path, files)
+    genisoimage(tmp_path / "t.iso", "-R", "-J", tmp_path / "t")
+    for line in ("/a=a --import-iso t.iso --rename /dir /e", "--import-iso t.iso /a=a --rename /dir /e"):
+        assert paths(tree(tmp_path, line)) == {"/a", "/e", "/e/x"}
+
+    clashes = (
+        "/A=/X=a /B=/X=d/b",
+        "/A=/X=a /B=/X/b=d/b",
+        "/A=/X/y=d /B/y=/X=d --rename /A=/X /C=/X/y",
+        "/A=/X=a /B=/Y=a --rename /A=/X /C=/Y",
+        "/A=/X=a /B=/=d /C=/X/b=a /D=/b=a",
+    )
+    for line in clashes:
+        found = tree(tmp_path, f"--name-setup iso,udf {line}")
+        assert paths(found), line
+        assert paths(tree(tmp_path, f"--no-joliet --name-setup iso,joliet {line}")) == paths(found)
+        for on in ("--udf --name-setup iso,udf", "--name-setup iso,joliet"):
+            with pytest.raises(RecipeError):
+                tree(tmp_path, f"{on} {line}")
+        with pytest.raises(RecipeError, match="already has|not a directory|below itself") as refused:
+            tree(tmp_path, f"--name-setup iso,udf {line} --udf")
+        assert refused.value.place is not None
+        assert refused.value.place.line == 2
+        assert refused.value.place.column > len("--name-setup iso,udf ")
+
+
+def test_what_is_missing_in_a_namespace_that_is_on_cannot_be_renamed(tmp_path: Path) -> None:
+    for line in ("--rename /X=/none /Y=/Y", "--rename /X=/X /Y=/none/Y"):
+        with pytest.raises(RecipeError, match="'/none"):
+            tree(tmp_path, f"--name-setup iso,joliet /X=/X=a {line}")
+        assert paths(tree(tmp_path, f"--no-joliet --name-setup iso,joliet /X=/X=a {line}")) == {"/Y"}
+
+
+def test_equal_rock_ridge_names_where_that_is_off(tmp_path: Path) -> None:
+    line = "--name-setup iso,rr /A=/X=a /B=/X=a"
+    assert paths(tree(tmp_path, f"--no-rock-ridge {line}")) == {"/A", "/B"}
+    with pytest.raises(RecipeError, match="in Rock Ridge"):
+        tree(tmp_path, line)
+
+
+def test_removing_from_a_namespace_that_is_off_removes_nothing_elsewhere(tmp_path: Path) -> None:
+    line = "--name-setup iso,udf /A=/X=a /B=/Y=a --name-setup udf"
+    assert paths(tree(tmp_path, f"{line} /X=:remove:")) == {"/A", "/B"}
+    assert paths(tree(tmp_path, f"--udf {line} /X=:remove:")) == {"/B"}
+    with pytest.raises(RecipeError, match="cannot be removed"):
+        tree(tmp_path, f"{line} /X=:must-remove:")
 
 
 def test_the_root_has_no_rock_ridge_name(tmp_path: Path) -> None:
