@@ -279,13 +279,18 @@ class Builder:
 
     def _attribute_targets(self, path: str) -> list[Node]:
         names = graft.components(path)
-        found = [graft.find(self.tree.root, names, namespace) for namespace in sorted(self.active())]
+        # A namespace has a root once something is named in it.
+        namespaces = frozenset(filter(self.tree.settings.is_on, self.active() & self._naming.named))
+        found = [graft.find(self.tree.root, names, namespace) for namespace in sorted(namespaces)]
         targets = list({id(node): node for node in found if node is not None}.values())
         if not targets:
             raise RecipeError(
                 f"'{path}' is not in the image, so its attributes cannot be changed",
                 hint="the option must come after the file spec that adds it",
             )
+        if self._facts is not None:
+            for node in targets:
+                self._facts.changed(path, node, namespaces)
         return targets
 
     def change_mode(self, step: steps.ChangeMode) -> None:
@@ -368,7 +373,7 @@ class Builder:
         self._hide()
         self._naming.check_rock_names()
         if self._facts is not None:
-            self._facts.finish()
+            self._facts.finish(tree)
         self._warn_of_links()
         if tree.settings.trans_tbl:
             self._add_tables()

@@ -49,6 +49,23 @@ def test_chmod_and_chown_count_from_their_place_on(tmp_path: Path) -> None:
         tree(tmp_path, "--chmod 0600:/b /b=a")
 
 
+def test_attributes_change_in_active_namespaces_that_are_on(tmp_path: Path) -> None:
+    """What is in no such namespace has nothing to change, and that is an error (section I3)."""
+    setup = "--name-setup iso,udf /A=/X=a --name-setup"
+    for line in (f"{setup} udf --chmod 0700:/X", f"--no-joliet /b=a {setup} joliet --chown 1:/b"):
+        with pytest.raises(RecipeError, match="' is not in the image"):
+            tree(tmp_path, line)
+    assert mode(tree(tmp_path, f"--udf {setup} udf --chmod 0700:/X"), "/A") == 0o700
+    assert mode(tree(tmp_path, f"{setup} iso,udf --chmod 0700:/A"), "/A") == 0o700
+
+
+def test_the_root_has_attributes_once_there_is_something(tmp_path: Path) -> None:
+    assert tree(tmp_path, "/a=a --chmod 0700:/").root.attributes.mode == 0o700
+    for line in ("--chmod 0700:/ /a=a", "--name-setup iso /a=a --name-setup joliet --chown 1:/"):
+        with pytest.raises(RecipeError, match="'/' is not in the image"):
+            tree(tmp_path, line)
+
+
 def test_texts_go_to_the_active_namespaces(tmp_path: Path) -> None:
     found = tree(tmp_path, "--volume-id=BOTH --name-setup iso,joliet /a=a --name-setup joliet --publisher JOLIET")
 
@@ -206,7 +223,7 @@ def test_namespaces_that_are_off_refuse_nothing(tmp_path: Path) -> None:
         for on in ("--udf --name-setup iso,udf", "--name-setup iso,joliet"):
             with pytest.raises(RecipeError):
                 tree(tmp_path, f"{on} {line}")
-        with pytest.raises(RecipeError, match="already has|not a directory|below itself") as refused:
+        with pytest.raises(RecipeError, match=r"already has|not a directory|below itself") as refused:
             tree(tmp_path, f"--name-setup iso,udf {line} --udf")
         assert refused.value.place is not None
         assert refused.value.place.line == 2
