@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from qemu_viso.errors import Place
     from qemu_viso.tree.attributes import AttributeRules
     from qemu_viso.tree.facts import Facts
-    from qemu_viso.tree.nodes import Node
+    from qemu_viso.tree.nodes import Attributes, Node
     from qemu_viso.tree.tree import Tree
 
 T = TypeVar("T")
 
 NAMESPACES = {Name.ISO: Namespace.ISO, Name.JOLIET: Namespace.JOLIET, Name.UDF: Namespace.UDF}
+IMPLIED_DIRECTORIES = 2 * 65536
+"""Directories that the names of a recipe may imply: twice what an ISO 9660 path table can number."""
 Names = tuple[str | None, ...]
 """The names of a file spec, one for each specifier of a name set-up; None for a blank one."""
 Setup = tuple[frozenset[Name], ...]
@@ -62,6 +64,7 @@ class Naming:
         self._tree = tree
         self._rules = rules
         self.named: set[Namespace] = set()
+        self._implications = 0
         self._rock_named: dict[int, tuple[Directory, str, Place]] = {}
 
     def put(self, node: Node, names: Names, source: str, setup: Setup, place: Place) -> None:
@@ -98,9 +101,19 @@ class Naming:
             assert isinstance(node, Directory)
             self._put_root(node, namespaces)
             return
-        root, made = self._tree.root, self._rules.new_directory
-        for directory, members in graft.directories(root, names[:-1], namespaces, made, self._refuse):
+        root = self._tree.root
+        for directory, members in graft.directories(root, names[:-1], namespaces, self._implied, self._refuse):
             graft.place(directory, names[-1], node, members, path, self._met, self._refuse)
+
+    def _implied(self) -> Attributes:
+        """The attributes of one more directory that a name implies: a short recipe must not fill the memory."""
+        self._implications += 1
+        if self._implications > IMPLIED_DIRECTORIES:
+            raise RecipeError(
+                f"the recipe implies more than {IMPLIED_DIRECTORIES} directories",
+                hint="put them into a directory, and that into the image",
+            )
+        return self._rules.new_directory()
 
     @staticmethod
     def _where(node: Node, path: str, source: str) -> list[str]:

@@ -49,6 +49,14 @@ def test_chmod_and_chown_count_from_their_place_on(tmp_path: Path) -> None:
         tree(tmp_path, "--chmod 0600:/b /b=a")
 
 
+def test_implied_directories_are_not_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qemu_viso.tree.naming.IMPLIED_DIRECTORIES", 4)
+    assert len(paths(tree(tmp_path, "/a/b/a=a /a/c/a=a /d/b=a /=d"))) == 10
+    with pytest.raises(RecipeError, match="implies more than 4 directories") as refused:
+        tree(tmp_path, "/a/b/a=a /a/c/a=a", "/d/b=a /e/b=a")
+    assert (refused.value.place.line, refused.value.place.column) == (3, 8) if refused.value.place else False
+
+
 def test_attributes_change_in_active_namespaces_that_are_on(tmp_path: Path) -> None:
     """What is in no such namespace has nothing to change, and that is an error (section I3)."""
     setup = "--name-setup iso,udf /A=/X=a --name-setup"
