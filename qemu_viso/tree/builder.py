@@ -244,6 +244,7 @@ class Builder:
 
     def import_iso(self, step: steps.ImportIso) -> None:
         """Take over everything that an image holds."""
+        self._naming.begin()
         self._naming.named |= self._images.take_over(step, self._given)
 
     def look_up(self, path: str) -> Node | None:

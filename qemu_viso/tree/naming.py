@@ -67,6 +67,11 @@ class Naming:
         self._implications = 0
         self._rock_named: dict[int, tuple[Directory, str, Place]] = {}
 
+    def begin(self) -> None:
+        """Something comes into the tree: if it is the first thing, so does the root (section D7)."""
+        if not self.named:
+            self._tree.root.attributes = self._rules.new_directory()
+
     def put(self, node: Node, names: Names, source: str, setup: Setup, place: Place) -> None:
         """Give a node the names of a file spec.
 
@@ -82,6 +87,7 @@ class Naming:
         """
         rock = rock_path(names, setup)
         named = False
+        self.begin()
         for path, namespaces in specified(names, setup):
             self._put_at(node, path, namespaces, source)
             if rock is not None and Namespace.ISO in namespaces:

@@ -40,6 +40,24 @@ def test_implied_directories_have_the_mode_asked_for(tmp_path: Path) -> None:
     assert (mode(found, "/x"), mode(found, "/x/y"), mode(found, "/z")) == (0o700, 0o700, 0o711)
 
 
+def test_the_root_has_the_mode_of_its_time(tmp_path: Path) -> None:
+    """The root is made with the first name, as a directory that is implied (sections D7 and F7)."""
+    write_files(tmp_path, {"t/x": b"x"})
+    genisoimage(tmp_path / "t.iso", "-R", tmp_path / "t")
+    for line, wanted in (
+        ("--dir-mode=0700 d/h=a", 0o700),
+        ("--new-dir-mode=0711 /a=a --new-dir-mode=0700 /b=a", 0o711),
+        ("--dir-mode=0700 --import-iso t.iso", 0o700),
+        ("--import-iso t.iso --dir-mode=0700 /a=a", 0o555),
+        ("--dir-mode=0700 --eltorito-add-image /a=a", 0o700),
+        ("--new-dir-mode=0700 /=d", 0o755 & ~0o222),
+        ("/a=a --chmod 0711:/ --new-dir-mode=0700 /b=a", 0o711),
+    ):
+        assert tree(tmp_path, line).root.attributes.mode == wanted, line
+    root = tree(tmp_path, "-uid 7 -gid 8 /a=a").root
+    assert root.attributes == (0o555, 7, 8)
+
+
 def test_chmod_and_chown_count_from_their_place_on(tmp_path: Path) -> None:
     found = tree(tmp_path, "/a=a --chmod 0600:/A --chmod u+x,g=u:/a --chown 0x10:/a --chgrp 010:/a")
 
