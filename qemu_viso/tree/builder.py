@@ -333,6 +333,7 @@ class Builder:
         catalog = self._boot.catalog()
         for _, namespaces in specified(step.names, self._names):
             graft.unname(self.tree.root, catalog, namespaces)
+            self._boot.catalog_named |= namespaces
         if any(path is not None for path in step.names):
             self._naming.put(catalog, step.names, "the boot catalog", self._names, step.place)
         self._catalog_named = step.place
