@@ -89,9 +89,7 @@ def test_an_imported_catalog_is_the_recipes(bios_and_uefi: Path, tmp_path: Path)
 
 def test_the_catalog_has_one_name_whatever_is_imported(bios_and_uefi: Path, folder: Path, tmp_path: Path) -> None:
     """A name that `-c` gives stays; of imported names the last one does, as its entries do."""
-    other = xorrisofs(
-        tmp_path / "other.iso", "-R", "-J", "-b", "isolinux.bin", "-c", "other.cat", *LOADED, folder / "isolinux"
-    )
+    xorrisofs(tmp_path / "other.iso", "-R", "-J", "-b", "isolinux.bin", "-c", "other.cat", *LOADED, folder / "isolinux")
     for line, rock, joliet in (
         (f"-c /mine.cat --import-iso={bios_and_uefi}", "/mine.cat", "/mine.cat"),
         (f"--name-setup iso,joliet -c /mine.cat= --import-iso={bios_and_uefi}", "/mine.cat", "/isolinux/boot.cat"),
