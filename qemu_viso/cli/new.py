@@ -53,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def arrange(words: list[str]) -> list[str]:
-    """The command's own options before a `--`, the recipe's words, whatever they look like, behind it."""
+    """The command's own options before a `--`, the recipe's words behind it.
+
+    One more `--` among these stays: no word behind it is an option, of the command or of the recipe.
+    """
     own: list[str] = []
     rest: list[str] = []
     at = 0
@@ -61,7 +64,7 @@ def arrange(words: list[str]) -> list[str]:
         word = words[at]
         at += 1
         if word == "--":
-            rest += words[at:]
+            rest += words[at - 1 :]
             break
         if word == "--seed":
             stop = next((i for i in range(at, len(words)) if words[i].startswith("-") or "=" in words[i]), len(words))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qemu_viso.errors import Place
-    from qemu_viso.tree.nodes import Attributes, Node
+    from qemu_viso.tree.nodes import Attributes, Namespace, Node
 
 EFI = 0xEF
 
@@ -23,11 +23,16 @@ class BootOptions:
 
     Args:
         new_attributes: those that a file which the image itself needs would have now.
+
+    Attributes:
+        entries: those of the options, and of imported images.
+        catalog_named: where `-c` gave the catalog a name.
     """
 
     def __init__(self, new_attributes: Callable[[], Attributes]) -> None:
         self._new_attributes = new_attributes
         self._catalog: File | None = None
+        self.catalog_named: set[Namespace] = set()
         self.entries: list[BootEntry] = []
         self._made = 0  # so many of the entries are the options' own; others behind them were imported
         self._platform = 0

@@ -16,6 +16,7 @@ from qemu_viso.tree.images import ExistingImages
 from qemu_viso.tree.naming import NAMESPACES, Naming, rock_path, specified
 from qemu_viso.tree.nodes import Attributes, Directory, File, Link, Namespace
 from qemu_viso.tree.origin import Clock, HostOrigin, WalkOptions
+from qemu_viso.tree.refusals import Refusals
 from qemu_viso.tree.tree import BootCatalog, Tree
 from qemu_viso.viso import recipe as steps
 from qemu_viso.viso.recipe import Name
@@ -54,6 +55,7 @@ def build_tree(
     builder = Builder(recipe, epoch_ns, facts)
     handlers = builder.handlers()
     for step in recipe.steps:
+        builder.refuse.place = step.place
         if facts is not None:
             facts.place = step.place
         try:
@@ -96,9 +98,12 @@ class Builder:
             os.path.dirname(recipe.path) or ".", self._walk, self._clock, self.tree.warnings, special
         )
         self._names: Setup = _DEFAULT_NAMES
-        self._naming = Naming(self.tree, self.rules, facts)
+        self.refuse = Refusals(self.tree.settings)
+        self._naming = Naming(self.tree, self.rules, self.refuse, facts)
         self._boot = BootOptions(self.rules.new_file)
-        self._images = ExistingImages(self.tree, self.rules, self._clock, self._walk, self._host, self._boot, facts)
+        self._images = ExistingImages(
+            self.tree, self.rules, self._clock, self._walk, self._host, self._boot, self.refuse, facts
+        )
         self._catalog_named: Place | None = None
         self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
         self._given: set[tuple[Namespace, steps.VolumeField]] = set()
@@ -180,7 +185,7 @@ class Builder:
             names = graft.components(path)
             if not names:
                 raise RecipeError("the root directory cannot be removed")
-            removed |= graft.remove(self.tree.root, names, namespaces)
+            removed |= graft.remove(self.tree.root, names, filter(self.tree.settings.is_on, namespaces))
         if step.must_exist and not removed:
             shown = "', '".join(path for path in step.names if path is not None)
             raise RecipeError(f"'{shown}' is not in the image, so it cannot be removed", hint="use ':remove:' instead")
@@ -198,7 +203,7 @@ class Builder:
                 target.append(names[-1])
             if not names or not target:
                 raise RecipeError("the root directory cannot be renamed")
-            graft.rename(self.tree.root, names, target, namespaces)
+            graft.rename(self.tree.root, names, target, namespaces, self.refuse)
             if rock is not None and Namespace.ISO in namespaces:
                 self._naming.name_in_rock_ridge(target, rock, step.place)
 
@@ -239,6 +244,7 @@ class Builder:
 
     def import_iso(self, step: steps.ImportIso) -> None:
         """Take over everything that an image holds."""
+        self._naming.begin()
         self._naming.named |= self._images.take_over(step, self._given)
 
     def look_up(self, path: str) -> Node | None:
@@ -274,13 +280,18 @@ class Builder:
 
     def _attribute_targets(self, path: str) -> list[Node]:
         names = graft.components(path)
-        found = [graft.find(self.tree.root, names, namespace) for namespace in sorted(self.active())]
+        # A namespace has a root once something is named in it.
+        namespaces = frozenset(filter(self.tree.settings.is_on, self.active() & self._naming.named))
+        found = [graft.find(self.tree.root, names, namespace) for namespace in sorted(namespaces)]
         targets = list({id(node): node for node in found if node is not None}.values())
         if not targets:
             raise RecipeError(
                 f"'{path}' is not in the image, so its attributes cannot be changed",
                 hint="the option must come after the file spec that adds it",
             )
+        if self._facts is not None:
+            for node in targets:
+                self._facts.changed(path, node, namespaces)
         return targets
 
     def change_mode(self, step: steps.ChangeMode) -> None:
@@ -322,6 +333,7 @@ class Builder:
         catalog = self._boot.catalog()
         for _, namespaces in specified(step.names, self._names):
             graft.unname(self.tree.root, catalog, namespaces)
+            self._boot.catalog_named |= namespaces
         if any(path is not None for path in step.names):
             self._naming.put(catalog, step.names, "the boot catalog", self._names, step.place)
         self._catalog_named = step.place
@@ -345,6 +357,7 @@ class Builder:
     def finish(self) -> Tree:
         """What remains to be done when all steps are carried out."""
         tree = self.tree
+        self.refuse.finish()
         tree.time_ns = self._epoch_ns if self._epoch_ns is not None else self._clock.newest_ns
         self._finish_boot()
         self._images.finish()
@@ -362,7 +375,7 @@ class Builder:
         self._hide()
         self._naming.check_rock_names()
         if self._facts is not None:
-            self._facts.finish()
+            self._facts.finish(tree)
         self._warn_of_links()
         if tree.settings.trans_tbl:
             self._add_tables()

@@ -5,6 +5,7 @@ Nothing of this is looked at unless somebody asks.
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from qemu_viso.tree.existing.image import ExistingImage
     from qemu_viso.tree.existing.importing import Imported
     from qemu_viso.tree.nodes import Node
-    from qemu_viso.tree.tree import Settings
+    from qemu_viso.tree.tree import Settings, Tree
 
 DEEPEST = 32
 LONGEST_EXTENT = 0xFFFFFFFF
@@ -46,6 +47,8 @@ class Fact(StrEnum):
     IMPORTED_TEXT = "a text that an image has too, given before its import"
     PUSHED_ROCK = "a source out of an image with Rock Ridge"
     PUSHED_JOLIET = "a source out of an image with Rock Ridge and Joliet or UDF"
+    PARTLY = "a mode or an owner changed in one namespace and not in another that has it"
+    HARD_LINK = "a mode or an owner changed of a file that an image has under several names"
 
 
 class Met:
@@ -80,6 +83,7 @@ class Facts:
         self._met: dict[tuple[Place, str], Met] = {}
         self._filled = False
         self._linkless: Place | None = None
+        self._changed: list[tuple[Place, str, Node, frozenset[Namespace]]] = []
 
     def __iter__(self) -> Iterator[Met]:
         return iter(self._met.values())
@@ -182,8 +186,26 @@ class Facts:
         """A text of the recipe was not replaced by an imported one."""
         self.add(Fact.IMPORTED_TEXT, field)
 
-    def finish(self) -> None:
+    def changed(self, path: str, node: Node, namespaces: frozenset[Namespace]) -> None:
+        """A mode or an owner is changed, by a path in these namespaces."""
+        self._changed.append((self.place, path, node, namespaces))
+
+    def finish(self, tree: Tree) -> None:
         """All steps are carried out."""
         if not self._filled:
             self.place = self._begin
             self.add(Fact.EMPTY, "/")
+        if not self._changed:
+            return
+        settings = tree.settings
+        # Joliet has no modes and no owners.
+        telling = [(Namespace.ISO, settings.rock_ridge > 0), (Namespace.UDF, settings.udf)]
+        for namespace in [namespace for namespace, on in telling if on]:
+            names = Counter(id(node) for _, node in tree.walk(namespace))
+            names[id(tree.root)] += 1
+            for place, path, node, namespaces in self._changed:
+                self.place = place
+                if namespace not in namespaces and names[id(node)]:
+                    self.add(Fact.PARTLY, path)
+                if namespace in namespaces and isinstance(node, File) and names[id(node)] > 1:
+                    self.add(Fact.HARD_LINK, path)

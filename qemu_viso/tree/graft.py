@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 Group = tuple[Directory, frozenset["Namespace"]]
 """A directory, and the namespaces in which a path leads to it."""
 Met = Callable[[str], None]
+Refuse = Callable[[RecipeError, frozenset["Namespace"]], None]
+"""Is told what cannot be done in some namespaces, and raises it; what returns instead leaves these as they are."""
+
+
+def at_once(error: RecipeError, _: frozenset[Namespace]) -> None:
+    """Raise what is refused, whatever the namespace."""
+    raise error
 
 
 def ends_in_dots(path: str) -> bool:
@@ -52,6 +59,7 @@ def directories(
     path: list[str],
     namespaces: frozenset[Namespace],
     new_attributes: Callable[[], Attributes],
+    refuse: Refuse = at_once,
 ) -> list[Group]:
     """The directories that a path leads to, made where they are missing.
 
@@ -72,10 +80,11 @@ def directories(
                 elif isinstance(found[1], Directory):
                     step.append((found[1], sharing))
                 else:
-                    raise RecipeError(
+                    error = RecipeError(
                         f"'/{'/'.join(path[: depth + 1])}' is not a directory, so nothing can be below it",
                         hint="remove it first with ':remove:', or choose another name",
                     )
+                    refuse(error, sharing)
             if missing:
                 lacking = frozenset(missing)
                 made = Directory(new_attributes(), None, lacking)
@@ -97,7 +106,13 @@ def _together(groups: list[Group]) -> list[Group]:
 
 
 def place(
-    directory: Directory, name: str, node: Node, namespaces: frozenset[Namespace], path: str, met: Met | None = None
+    directory: Directory,
+    name: str,
+    node: Node,
+    namespaces: frozenset[Namespace],
+    path: str,
+    met: Met | None = None,
+    refuse: Refuse = at_once,
 ) -> None:
     """Give a node a name in a directory; a directory merges with one that has the name already, see `merge`.
 
@@ -110,9 +125,9 @@ def place(
         if found is None:
             free |= members
         elif isinstance(found[1], Directory) and isinstance(node, Directory):
-            merge(found[1], node, members, path, met)
+            merge(found[1], node, members, path, met, refuse)
         else:
-            raise taken(path, found, name)
+            refuse(taken(path, found, name), members)
     if free:
         for listing in directory.own_listings(frozenset(free)):
             listing.add(name, node)
@@ -131,7 +146,12 @@ def taken(path: str, found: tuple[str, Node], name: str) -> RecipeError:
 
 
 def merge(
-    target: Directory, source: Directory, namespaces: frozenset[Namespace], path: str, met: Met | None = None
+    target: Directory,
+    source: Directory,
+    namespaces: frozenset[Namespace],
+    path: str,
+    met: Met | None = None,
+    refuse: Refuse = at_once,
 ) -> None:
     """Put all that is in `source`, a node that nothing else refers to, into `target`, at every depth.
 
@@ -141,6 +161,7 @@ def merge(
         namespaces: where.
         path: the target's.
         met: is called with the path of each directory below both that both have.
+        refuse: is called with what cannot be merged.
 
     Raises:
         RecipeError: both have a name for different things. Names that differ by case only may come together out of
@@ -164,7 +185,7 @@ def merge(
                     if met is not None:
                         met(stack[-1][3])
                 else:
-                    raise taken(f"{at.rstrip('/')}/{name}", found, name)
+                    refuse(taken(f"{at.rstrip('/')}/{name}", found, name), sharing)
             listing.extend(fresh)
 
 
@@ -174,7 +195,7 @@ def _agreeing(one: Directory, other: Directory, namespaces: frozenset[Namespace]
 
 
 def remove(root: Directory, path: list[str], namespaces: Iterable[Namespace]) -> bool:
-    """Take what a path leads to out of every namespace, again and again until nothing is found (section D2).
+    """Take what a path leads to in some namespaces out of all, again and again until nothing is found (section D2).
 
     Returns:
         whether anything was removed.
@@ -239,36 +260,47 @@ def unname(root: Directory, node: Node, namespaces: frozenset[Namespace]) -> Non
             stack += ((other, members) for other in listing.nodes.values() if isinstance(other, Directory))
 
 
-def rename(root: Directory, old: list[str], new: list[str], namespaces: frozenset[Namespace]) -> None:
+def rename(
+    root: Directory, old: list[str], new: list[str], namespaces: frozenset[Namespace], refuse: Refuse = at_once
+) -> None:
     """Move what one path leads to, to another path, in each of the namespaces that holds anything (section D9).
 
     Raises:
         RecipeError: nothing to move, no directory to move it to, the name is taken, or a directory would move below
             itself.
     """
-    old_path, new_path = "/" + "/".join(old), "/" + "/".join(new)
+    movable = set()
     for namespace in sorted(namespaces):
-        if not root.nodes(namespace):
-            continue
-        parent = find(root, old[:-1], namespace)
+        if root.nodes(namespace):
+            error = _obstacle(root, old, new, namespace)
+            if error is None:
+                movable.add(namespace)
+            else:
+                refuse(error, frozenset((namespace,)))
+    for namespace in sorted(movable):
+        parent, target = find(root, old[:-1], namespace), find(root, new[:-1], namespace)
         found = parent.listings[namespace].find(old[-1]) if isinstance(parent, Directory) else None
-        if found is None or not isinstance(parent, Directory):
-            if find(root, new, namespace) is not None:
-                continue  # moved together with a namespace that shares the listing
-            raise RecipeError(f"'{old_path}' is not in the image, so it cannot be renamed")
+        if found is None or not isinstance(parent, Directory) or not isinstance(target, Directory):
+            continue  # moved together with a namespace that shares the listing
         name, node = found
-        target = find(root, new[:-1], namespace)
-        if not isinstance(target, Directory):
-            raise RecipeError(f"'{new_path}' has no directory to be in", hint="add the directory first")
-        if any(find(root, new[:depth], namespace) is node for depth in range(len(new))):
-            raise RecipeError(f"'{old_path}' cannot be moved below itself")
-        taken_by = target.listings[namespace].find(new[-1])
-        if taken_by is not None and taken_by[1] is not node:
-            raise taken(new_path, taken_by, new[-1])
-        for listing, members in list(parent.groups(namespaces)):
+        for listing, members in list(parent.groups(movable)):
             if namespace in members and listing.nodes.get(name) is node:
                 next(parent.own_listings(members)).remove(name)
-                place(target, new[-1], node, members, new_path)
+                place(target, new[-1], node, members, "/" + "/".join(new))
+
+
+def _obstacle(root: Directory, old: list[str], new: list[str], namespace: Namespace) -> RecipeError | None:
+    """Why something cannot be moved in a namespace."""
+    old_path, new_path = "/" + "/".join(old), "/" + "/".join(new)
+    node, target = find(root, old, namespace), find(root, new[:-1], namespace)
+    if node is None:
+        return RecipeError(f"'{old_path}' is not in the image, so it cannot be renamed")
+    if not isinstance(target, Directory):
+        return RecipeError(f"'{new_path}' has no directory to be in", hint="add the directory first")
+    if any(find(root, new[:depth], namespace) is node for depth in range(len(new))):
+        return RecipeError(f"'{old_path}' cannot be moved below itself")
+    found = target.listings[namespace].find(new[-1])
+    return taken(new_path, found, new[-1]) if found is not None and found[1] is not node else None
 
 
 def hide(root: Directory, matches: Callable[[str], object], namespace: Namespace) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qemu_viso.tree.boot import BootOptions
     from qemu_viso.tree.existing.importing import Imported, ImportedDisk
     from qemu_viso.tree.facts import Facts
-    from qemu_viso.tree.nodes import Namespace
+    from qemu_viso.tree.nodes import Directory, Namespace
     from qemu_viso.tree.origin import Clock, HostOrigin, Origin, WalkOptions
     from qemu_viso.tree.tree import Tree
     from qemu_viso.viso.recipe import ImportIso, PushIso, VolumeField
@@ -40,6 +40,7 @@ class ExistingImages:
         walk: WalkOptions,
         host: HostOrigin,
         boot: BootOptions,
+        refuse: graft.Refuse,
         facts: Facts | None,
     ) -> None:
         self._tree = tree
@@ -47,10 +48,12 @@ class ExistingImages:
         self._clock = clock
         self._walk = walk
         self._boot = boot
+        self._refuse = refuse
         self._facts = facts
         self._met = None if facts is None else facts.import_merged
         self._origins: list[Origin] = [host]
         self._chained: dict[tuple[str, bool, bool], Origin] = {}
+        self._has_catalog = False
         self._only_udf: list[tuple[int, str]] = []
         self._disk: tuple[ImportedDisk, str] | None = None
 
@@ -117,7 +120,9 @@ class ExistingImages:
         imported = import_image(image, self._rules, self._clock, catalog)
         if self._facts is not None:
             self._facts.imported(imported, step.path, self._tree.settings)
-        graft.merge(self._tree.root, imported.root, ALL_NAMESPACES, "/", self._met)
+        if imported.entries:
+            self._name_catalog(imported.root)
+        graft.merge(self._tree.root, imported.root, ALL_NAMESPACES, "/", self._met, self._refuse)
         self._tree.warnings += imported.warnings
         self._take_over_settings(imported, given)
         if imported.entries:
@@ -127,6 +132,15 @@ class ExistingImages:
         if imported.disk is not None:
             self._disk = (imported.disk, step.path)
         return imported.namespaces
+
+    def _name_catalog(self, incoming: Directory) -> None:
+        """The catalog has one name in each namespace: that of `-c`, or else that of the last image."""
+        catalog, given = self._boot.catalog(), frozenset(self._boot.catalog_named)
+        if given:
+            graft.unname(incoming, catalog, given)
+        if self._has_catalog:
+            graft.unname(self._tree.root, catalog, ALL_NAMESPACES - given)
+        self._has_catalog = True
 
     def _take_over_settings(self, imported: Imported, given: Container[tuple[Namespace, VolumeField]]) -> None:
         settings = self._tree.settings

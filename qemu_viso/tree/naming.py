@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from qemu_viso.errors import Place
     from qemu_viso.tree.attributes import AttributeRules
     from qemu_viso.tree.facts import Facts
-    from qemu_viso.tree.nodes import Node
+    from qemu_viso.tree.nodes import Attributes, Node
     from qemu_viso.tree.tree import Tree
 
 T = TypeVar("T")
 
 NAMESPACES = {Name.ISO: Namespace.ISO, Name.JOLIET: Namespace.JOLIET, Name.UDF: Namespace.UDF}
+IMPLIED_DIRECTORIES = 2 * 65536
+"""Directories that the names of a recipe may imply: twice what an ISO 9660 path table can number."""
 Names = tuple[str | None, ...]
 """The names of a file spec, one for each specifier of a name set-up; None for a blank one."""
 Setup = tuple[frozenset[Name], ...]
@@ -55,13 +57,20 @@ class Naming:
         named: the namespaces in which something was named.
     """
 
-    def __init__(self, tree: Tree, rules: AttributeRules, facts: Facts | None) -> None:
+    def __init__(self, tree: Tree, rules: AttributeRules, refuse: graft.Refuse, facts: Facts | None) -> None:
         self._facts = facts
+        self._refuse = refuse
         self._met = None if facts is None else facts.merged
         self._tree = tree
         self._rules = rules
         self.named: set[Namespace] = set()
+        self._implications = 0
         self._rock_named: dict[int, tuple[Directory, str, Place]] = {}
+
+    def begin(self) -> None:
+        """Something comes into the tree: if it is the first thing, so does the root (section D7)."""
+        if not self.named:
+            self._tree.root.attributes = self._rules.new_directory()
 
     def put(self, node: Node, names: Names, source: str, setup: Setup, place: Place) -> None:
         """Give a node the names of a file spec.
@@ -78,6 +87,7 @@ class Naming:
         """
         rock = rock_path(names, setup)
         named = False
+        self.begin()
         for path, namespaces in specified(names, setup):
             self._put_at(node, path, namespaces, source)
             if rock is not None and Namespace.ISO in namespaces:
@@ -97,9 +107,19 @@ class Naming:
             assert isinstance(node, Directory)
             self._put_root(node, namespaces)
             return
-        root, made = self._tree.root, self._rules.new_directory
-        for directory, members in graft.directories(root, names[:-1], namespaces, made):
-            graft.place(directory, names[-1], node, members, path, self._met)
+        root = self._tree.root
+        for directory, members in graft.directories(root, names[:-1], namespaces, self._implied, self._refuse):
+            graft.place(directory, names[-1], node, members, path, self._met, self._refuse)
+
+    def _implied(self) -> Attributes:
+        """The attributes of one more directory that a name implies: a short recipe must not fill the memory."""
+        self._implications += 1
+        if self._implications > IMPLIED_DIRECTORIES:
+            raise RecipeError(
+                f"the recipe implies more than {IMPLIED_DIRECTORIES} directories",
+                hint="put them into a directory, and that into the image",
+            )
+        return self._rules.new_directory()
 
     @staticmethod
     def _where(node: Node, path: str, source: str) -> list[str]:
@@ -120,7 +140,7 @@ class Naming:
         root = self._tree.root
         if self.named.isdisjoint(namespaces):  # it is the root, not merged into one
             root.attributes, root.mtime_ns = node.attributes, node.mtime_ns
-        graft.merge(root, node, namespaces, "/", self._met)
+        graft.merge(root, node, namespaces, "/", self._met, self._refuse)
 
     def name_in_rock_ridge(self, names: list[str], rock: str, place: Place) -> None:
         """Give the components of a path in the primary tree the Rock Ridge names of another path."""
@@ -140,11 +160,13 @@ class Naming:
                 self._rock_named[id(parent)] = parent, "/" + "/".join(names[:depth]), place
 
     def check_rock_names(self) -> None:
-        """See that no two things in a directory have one Rock Ridge name.
+        """See that no two things in a directory have one Rock Ridge name, where that is on.
 
         Raises:
             RecipeError: two have.
         """
+        if not self._tree.settings.rock_ridge:
+            return
         for directory, path, place in self._rock_named.values():
             seen: set[str] = set()
             for name in map(directory.rock_name, directory.nodes(Namespace.ISO)):

@@ -41,6 +41,8 @@ _REASONS: dict[Fact, dict[Version, str]] = {
     Fact.PUSHED_JOLIET: everywhere(
         "its UDF or Joliet names are taken, without the modes, owners and links of Rock Ridge"
     ),
+    Fact.PARTLY: everywhere("it changes where the name set-up says; here all namespaces have one mode and owner"),
+    Fact.HARD_LINK: everywhere("each name is a file of its own; here it is one, with one mode and owner"),
 }
 
 

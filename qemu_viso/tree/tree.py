@@ -69,6 +69,10 @@ class Settings:
         self.volume_sequence = 1
         self.texts: dict[Namespace, dict[VolumeField, str]] = {namespace: {} for namespace in Namespace}
 
+    def is_on(self, namespace: Namespace) -> bool:
+        """Is the image to have this namespace, as far as the recipe says until now? The primary tree is always on."""
+        return {Namespace.ISO: True, Namespace.JOLIET: self.joliet > 0, Namespace.UDF: self.udf}[namespace]
+
 
 class Tree:
     """A tree under construction, and then done.

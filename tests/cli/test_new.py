@@ -166,7 +166,14 @@ def test_the_recipes_options_stay_in_their_order() -> None:
         *("--udf", "a", "-old-root", "b"),
     ]
     assert arrange(["--seed", "oemdrv", "ks", "/x=y", "z"]) == ["--seed", "oemdrv", "ks", "--", "/x=y", "z"]
-    assert arrange(["-o", "x", "--", "--force"]) == ["-o", "x", "--", "--force"]
+    assert arrange(["-o", "x", "--", "--force"]) == ["-o", "x", "--", "--", "--force"]
+
+
+def test_behind_two_dashes_there_are_no_options(home: Path) -> None:
+    write_files(home / "data", {"-dash": b"1", "--force": b"2"})
+    done = qemu_viso("new", "-o", "d.viso", "--udf", "--", "-dash", "--force", cwd=home / "data")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert set(listed(home / "data" / "d.viso")) == {"/", "/-dash", "/--force"}
 
 
 # --- seeds ---------------------------------------------------------------------------------------------------------

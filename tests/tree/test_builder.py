@@ -12,6 +12,7 @@ from qemu_viso.tree.nodes import Directory, File, Namespace
 from qemu_viso.viso import read_recipe
 from qemu_viso.viso.recipe import VolumeField
 from tests.recipes import opened, write_files, write_recipe
+from tests.tree.makers import genisoimage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,24 @@ def test_implied_directories_have_the_mode_asked_for(tmp_path: Path) -> None:
     assert (mode(found, "/x"), mode(found, "/x/y"), mode(found, "/z")) == (0o700, 0o700, 0o711)
 
 
+def test_the_root_has_the_mode_of_its_time(tmp_path: Path) -> None:
+    """The root is made with the first name, as a directory that is implied (sections D7 and F7)."""
+    write_files(tmp_path, {"t/x": b"x"})
+    genisoimage(tmp_path / "t.iso", "-R", tmp_path / "t")
+    for line, wanted in (
+        ("--dir-mode=0700 d/h=a", 0o700),
+        ("--new-dir-mode=0711 /a=a --new-dir-mode=0700 /b=a", 0o711),
+        ("--dir-mode=0700 --import-iso t.iso", 0o700),
+        ("--import-iso t.iso --dir-mode=0700 /a=a", 0o555),
+        ("--dir-mode=0700 --eltorito-add-image /a=a", 0o700),
+        ("--new-dir-mode=0700 /=d", 0o755 & ~0o222),
+        ("/a=a --chmod 0711:/ --new-dir-mode=0700 /b=a", 0o711),
+    ):
+        assert tree(tmp_path, line).root.attributes.mode == wanted, line
+    root = tree(tmp_path, "-uid 7 -gid 8 /a=a").root
+    assert root.attributes == (0o555, 7, 8)
+
+
 def test_chmod_and_chown_count_from_their_place_on(tmp_path: Path) -> None:
     found = tree(tmp_path, "/a=a --chmod 0600:/A --chmod u+x,g=u:/a --chown 0x10:/a --chgrp 010:/a")
 
@@ -46,6 +65,31 @@ def test_chmod_and_chown_count_from_their_place_on(tmp_path: Path) -> None:
     assert node.attributes == (0o770, 16, 8)
     with pytest.raises(RecipeError, match="'/b' is not in the image"):
         tree(tmp_path, "--chmod 0600:/b /b=a")
+
+
+def test_implied_directories_are_not_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qemu_viso.tree.naming.IMPLIED_DIRECTORIES", 4)
+    assert len(paths(tree(tmp_path, "/a/b/a=a /a/c/a=a /d/b=a /=d"))) == 10
+    with pytest.raises(RecipeError, match="implies more than 4 directories") as refused:
+        tree(tmp_path, "/a/b/a=a /a/c/a=a", "/d/b=a /e/b=a")
+    assert (refused.value.place.line, refused.value.place.column) == (3, 8) if refused.value.place else False
+
+
+def test_attributes_change_in_active_namespaces_that_are_on(tmp_path: Path) -> None:
+    """What is in no such namespace has nothing to change, and that is an error (section I3)."""
+    setup = "--name-setup iso,udf /A=/X=a --name-setup"
+    for line in (f"{setup} udf --chmod 0700:/X", f"--no-joliet /b=a {setup} joliet --chown 1:/b"):
+        with pytest.raises(RecipeError, match="' is not in the image"):
+            tree(tmp_path, line)
+    assert mode(tree(tmp_path, f"--udf {setup} udf --chmod 0700:/X"), "/A") == 0o700
+    assert mode(tree(tmp_path, f"{setup} iso,udf --chmod 0700:/A"), "/A") == 0o700
+
+
+def test_the_root_has_attributes_once_there_is_something(tmp_path: Path) -> None:
+    assert tree(tmp_path, "/a=a --chmod 0700:/").root.attributes.mode == 0o700
+    for line in ("--chmod 0700:/ /a=a", "--name-setup iso /a=a --name-setup joliet --chown 1:/"):
+        with pytest.raises(RecipeError, match="'/' is not in the image"):
+            tree(tmp_path, line)
 
 
 def test_texts_go_to_the_active_namespaces(tmp_path: Path) -> None:
@@ -181,6 +225,57 @@ def test_rename_of_two_names_to_one(tmp_path: Path) -> None:
 
     found = tree(tmp_path, f"{setup} /a=a --rename /a=/a /B=/long")
     assert (paths(found), paths(found, Namespace.JOLIET)) == ({"/B"}, {"/long"})
+
+
+def test_namespaces_that_are_off_refuse_nothing(tmp_path: Path) -> None:
+    """Names that are for a namespace that is off are passed over, whatever they are (sections D3 and D9)."""
+    files = {"t/dir/x": b"x"}
+    write_files(tmp_path, files)
+    genisoimage(tmp_path / "t.iso", "-R", "-J", tmp_path / "t")
+    for line in ("/a=a --import-iso t.iso --rename /dir /e", "--import-iso t.iso /a=a --rename /dir /e"):
+        assert paths(tree(tmp_path, line)) == {"/a", "/e", "/e/x"}
+
+    clashes = (
+        "/A=/X=a /B=/X=d/b",
+        "/A=/X=a /B=/X/b=d/b",
+        "/A=/X/y=d /B/y=/X=d --rename /A=/X /C=/X/y",
+        "/A=/X=a /B=/Y=a --rename /A=/X /C=/Y",
+        "/A=/X=a /B=/=d /C=/X/b=a /D=/b=a",
+    )
+    for line in clashes:
+        found = tree(tmp_path, f"--name-setup iso,udf {line}")
+        assert paths(found), line
+        assert paths(tree(tmp_path, f"--no-joliet --name-setup iso,joliet {line}")) == paths(found)
+        for on in ("--udf --name-setup iso,udf", "--name-setup iso,joliet"):
+            with pytest.raises(RecipeError):
+                tree(tmp_path, f"{on} {line}")
+        with pytest.raises(RecipeError, match=r"already has|not a directory|below itself") as refused:
+            tree(tmp_path, f"--name-setup iso,udf {line} --udf")
+        assert refused.value.place is not None
+        assert refused.value.place.line == 2
+        assert refused.value.place.column > len("--name-setup iso,udf ")
+
+
+def test_what_is_missing_in_a_namespace_that_is_on_cannot_be_renamed(tmp_path: Path) -> None:
+    for line in ("--rename /X=/none /Y=/Y", "--rename /X=/X /Y=/none/Y"):
+        with pytest.raises(RecipeError, match="'/none"):
+            tree(tmp_path, f"--name-setup iso,joliet /X=/X=a {line}")
+        assert paths(tree(tmp_path, f"--no-joliet --name-setup iso,joliet /X=/X=a {line}")) == {"/Y"}
+
+
+def test_equal_rock_ridge_names_where_that_is_off(tmp_path: Path) -> None:
+    line = "--name-setup iso,rr /A=/X=a /B=/X=a"
+    assert paths(tree(tmp_path, f"--no-rock-ridge {line}")) == {"/A", "/B"}
+    with pytest.raises(RecipeError, match="in Rock Ridge"):
+        tree(tmp_path, line)
+
+
+def test_removing_from_a_namespace_that_is_off_removes_nothing_elsewhere(tmp_path: Path) -> None:
+    line = "--name-setup iso,udf /A=/X=a /B=/Y=a --name-setup udf"
+    assert paths(tree(tmp_path, f"{line} /X=:remove:")) == {"/A", "/B"}
+    assert paths(tree(tmp_path, f"--udf {line} /X=:remove:")) == {"/B"}
+    with pytest.raises(RecipeError, match="cannot be removed"):
+        tree(tmp_path, f"{line} /X=:must-remove:")
 
 
 def test_the_root_has_no_rock_ridge_name(tmp_path: Path) -> None:

@@ -87,6 +87,23 @@ def test_an_imported_catalog_is_the_recipes(bios_and_uefi: Path, tmp_path: Path)
     assert "/isolinux/boot.cat" not in view(skipped.rock)
 
 
+def test_the_catalog_has_one_name_whatever_is_imported(bios_and_uefi: Path, folder: Path, tmp_path: Path) -> None:
+    """A name that `-c` gives stays; of imported names the last one does, as its entries do."""
+    xorrisofs(tmp_path / "other.iso", "-R", "-J", "-b", "isolinux.bin", "-c", "other.cat", *LOADED, folder / "isolinux")
+    for line, rock, joliet in (
+        (f"-c /mine.cat --import-iso={bios_and_uefi}", "/mine.cat", "/mine.cat"),
+        (f"--name-setup iso,joliet -c /mine.cat= --import-iso={bios_and_uefi}", "/mine.cat", "/isolinux/boot.cat"),
+        (f"--import-iso={bios_and_uefi} --import-iso=other.iso", "/other.cat", "/other.cat"),
+        (f"--import-iso={bios_and_uefi} -c /mine.cat --import-iso=other.iso", "/mine.cat", "/mine.cat"),
+        (f"-c /other.cat --import-iso={bios_and_uefi} --import-iso=other.iso", "/other.cat", "/other.cat"),
+    ):
+        image = seen(opened(tmp_path, line))
+        assert [path for path in view(image.rock) if path.endswith(".cat")] == [rock], line
+        assert [path for path in view(image.joliet) if path.endswith(".cat")] == [joliet], line
+        assert image.rock is not None
+        assert image.rock.tree[rock].extents[0].start // 2048 == catalog(image).sector
+
+
 def test_boot_information_table_is_made_anew(bios_and_uefi: Path, tmp_path: Path) -> None:
     (tmp_path / "more").write_bytes(bytes(1 << 20))
     image = seen(opened(tmp_path, "/more=more", f"--import-iso={bios_and_uefi}"))

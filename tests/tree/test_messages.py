@@ -48,6 +48,7 @@ RECIPES = {
     "a name that differs by case": "/x=a /X=d/b",
     "a name below a file": "/x=a /x/y=a",
     "a directory over a file": "/b=a /=d",
+    "directories without end": " ".join(f"/{top}{'/a' * 2000}=a" for top in range(66)),
     "a directory named '..'": "/a=a /x/..=d",
     "the name '/.' in an empty image": "/.=d",
     "a file named '.'": "/d=d /d/.=a",

@@ -60,6 +60,15 @@ CASES: list[tuple[str, str, tuple[Version, ...], str]] = [
     ("--push-iso both.iso /=s", Fact.LINK, EVERY, ""),
     ("--push-iso-no-joliet both.iso /=s", Fact.PUSHED_ROCK, OLD, "2:31 s"),
     ("--push-iso plain.iso /=s", Fact.PUSHED_ROCK, OLD, ""),
+    ("--name-setup iso,joliet /A=/X=a --name-setup joliet --chmod 0700:/X", Fact.PARTLY, EVERY, "2:53 /X"),
+    ("--udf --name-setup iso,udf /A=/X=a --name-setup iso --chgrp 7:/A", Fact.PARTLY, EVERY, "2:53 /A"),
+    ("--udf --name-setup iso /a=a --name-setup udf /=one --chown 7:/", Fact.PARTLY, EVERY, "2:52 /"),
+    ("--name-setup iso /a=a --chmod 0700:/a --chmod 0700:/", Fact.PARTLY, EVERY, ""),
+    ("--name-setup iso,udf /a=/a=a --name-setup iso --chmod 0700:/a", Fact.PARTLY, EVERY, ""),
+    ("--no-rock-ridge --name-setup iso,joliet /A=/X=a --name-setup joliet --chmod 0700:/X", Fact.PARTLY, EVERY, ""),
+    ("--import-iso hard.iso --chmod 0600:/a", Fact.HARD_LINK, EVERY, "2:23 /a"),
+    ("--push-iso hard.iso /=/ --chown 1:/d/c", Fact.HARD_LINK, EVERY, "2:25 /d/c"),
+    ("--import-iso hard.iso --chmod 0600:/d --chmod 0600:/one", Fact.HARD_LINK, EVERY, ""),
     ("/=names", LONG_JOLIET, EVERY, f"2:1 names/{'j' * 111}"),
     ("--no-joliet /=names", LONG_JOLIET, EVERY, ""),
     ("/=names", LONG_ROCK, EVERY, f"2:1 names/{'j' * 111}"),
@@ -108,6 +117,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     genisoimage(folder / "plain.iso", "-m", "link", "-graft-points", f"s={inside / 's'}")
     genisoimage(folder / "rock.iso", "-R", inside)
     genisoimage(folder / "both.iso", "-R", "-J", inside)
+    hard = tmp_path_factory.mktemp("hard")
+    write_files(hard, {"a": b"a", "d/x": b"x", "one": b"one"})
+    for name in ("b", "d/c"):
+        os.link(hard / "a", hard / name)
+    genisoimage(folder / "hard.iso", "-R", "-cache-inodes", hard)
     boot = ("-b", "a", "-no-emul-boot", "-eltorito-alt-boot", "-e", "b", "-no-emul-boot")
     xorrisofs(folder / "boot.iso", "-R", *boot, inside)
     disk = bytearray((folder / "boot.iso").read_bytes())
