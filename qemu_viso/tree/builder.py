@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from qemu_viso.tree.facts import Facts
     from qemu_viso.tree.naming import Setup
     from qemu_viso.tree.nodes import Node
+    from qemu_viso.tree.patterns import Patterns
 
 SYSTEM_AREA_BYTES = 16 * 2048
 MBR_CODE_BYTES = 432
@@ -100,7 +100,7 @@ class Builder:
         self._boot = BootOptions(self.rules.new_file)
         self._images = ExistingImages(self.tree, self.rules, self._clock, self._walk, self._host, self._boot, facts)
         self._catalog_named: Place | None = None
-        self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
+        self._patterns = _patterns(recipe)
         self._given: set[tuple[Namespace, steps.VolumeField]] = set()
 
     def handlers(self) -> dict[type[steps.Step], Callable[[Any], None]]:
@@ -171,6 +171,8 @@ class Builder:
             raise
         if self._facts is not None:
             self._facts.source(node, source, self.tree.settings)
+        if self._patterns is not None:
+            self._patterns.source(node, source)
         self._naming.put(node, step.names, source, self._names, step.place)
 
     def remove(self, step: steps.Remove) -> None:
@@ -222,20 +224,13 @@ class Builder:
 
     def hide(self, step: steps.Hide) -> None:
         """Remember a pattern of names that are to be invisible in one namespace."""
-        pattern = re.compile(fnmatch.translate(step.pattern))
-        self._hidden.append((pattern, NAMESPACES[step.name]))
+        assert self._patterns is not None
+        self._patterns.hide(step.pattern, NAMESPACES[step.name])
 
     def sort(self, step: steps.Sort) -> None:
-        """Read a file of lines `pattern weight`, as mkisofs has it."""
-        file = self._host.file(step.path)
-        with open(file.open(), encoding="utf-8", errors="surrogateescape") as lines:
-            for number, line in enumerate(lines, 1):
-                pattern, _, weight = line.strip().rpartition(" ")
-                if not line.strip():
-                    continue
-                if not pattern or not re.fullmatch("[+-]?[0-9]{1,18}", weight):
-                    raise RecipeError(f"'{line.strip()}' is not a path and a weight", place=Place(file.path, number, 1))
-                self.tree.weights.append((re.compile(fnmatch.translate(pattern.strip())), int(weight)))
+        """Read a file of paths and weights."""
+        assert self._patterns is not None
+        self._patterns.read_weights(self._host.file(step.path))
 
     def import_iso(self, step: steps.ImportIso) -> None:
         """Take over everything that an image holds."""
@@ -312,6 +307,8 @@ class Builder:
             raise RecipeError(f"the boot image '{step.source}' is not a file")
         if self._facts is not None:
             self._facts.source(node, source, self.tree.settings)
+        if self._patterns is not None:
+            self._patterns.source(node, source)
         self._naming.put(node, step.names, source, self._names, step.place)
         entry.image = node
 
@@ -359,7 +356,9 @@ class Builder:
                 place=Place(self._recipe.path, 1, 1),
                 hint="add a file spec, such as '/readme.txt=readme.txt' or '/=folder'",
             )
-        self._hide()
+        if self._patterns is not None:
+            tree.weights = self._patterns.weights(tree.root)
+            self._patterns.take_names(tree.root)
         self._naming.check_rock_names()
         if self._facts is not None:
             self._facts.finish()
@@ -398,6 +397,11 @@ class Builder:
             return
         self.tree.boot = BootCatalog(entries, self._boot.catalog())
 
-    def _hide(self) -> None:
-        for pattern, namespace in self._hidden:
-            graft.hide(self.tree.root, pattern.match, namespace)
+
+def _patterns(recipe: steps.Recipe) -> Patterns | None:
+    """What `-hide` and `-sort` match with, where a recipe has one of them; few have."""
+    if {steps.Hide, steps.Sort}.isdisjoint(map(type, recipe.steps)):
+        return None
+    from qemu_viso.tree.patterns import Patterns
+
+    return Patterns()
