@@ -136,7 +136,7 @@ class Builder:
             steps.ForceOwner: lambda step: self.rules.force_owner(step.uid, step.gid),
             steps.ChangeMode: self.change_mode,
             steps.ChangeOwner: self.change_owner,
-            steps.BootImage: lambda step: boot.name_image(step.path, step.place, self.look_up),
+            steps.BootImage: self.boot_image,
             steps.BootAddImage: self.boot_add_image,
             steps.BootEfiImage: lambda step: boot.efi_image(
                 step.path, step.place, self.look_up, new_entry=step.new_entry
@@ -298,6 +298,12 @@ class Builder:
 
     # --- boot ----------------------------------------------------------------------------------------------------
 
+    def boot_image(self, step: steps.BootImage) -> None:
+        """`-b`: boot from what is in the image, or will be."""
+        if self._facts is not None and step.place.file != self._recipe.path:
+            self._facts.boot_image(step.path, is_there=self.look_up(step.path) is not None)
+        self._boot.name_image(step.path, step.place, self.look_up)
+
     def boot_add_image(self, step: steps.BootAddImage) -> None:
         """Add a file, and boot from it."""
         entry = self._boot.claim(step.place)
@@ -361,7 +367,7 @@ class Builder:
             self._patterns.take_names(tree.root)
         self._naming.check_rock_names()
         if self._facts is not None:
-            self._facts.finish()
+            self._facts.finish(tree.root)
         self._warn_of_links()
         if tree.settings.trans_tbl:
             self._add_tables()
