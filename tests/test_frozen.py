@@ -131,7 +131,7 @@ def test_an_open_imports_little(tmp_path: Path) -> None:
         f"qemu_viso.{name}"
         for name in (
             *("guest", "nbd", "qemu", "tree.existing", "layout.udf", "verify", "vhost_user"),
-            *("tree.facts", "tree.portable", "tree.globs", "viso.portable"),
+            *("tree.facts", "tree.portable", "tree.globs", "tree.patterns", "viso.portable"),
         )
     }
     assert "qemu_viso.layout.layout" in modules

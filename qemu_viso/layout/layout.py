@@ -103,14 +103,7 @@ class Layout:
 
     def _sort(self, first: int) -> None:
         """Heavier files first; files of one weight keep their order."""
-        weights: dict[int, int] = {}
-        for namespace in Namespace:
-            for path, node in self._tree.walk(namespace):
-                if isinstance(node, File) and id(node) not in weights:
-                    host_path = getattr(node.data, "path", "")
-                    for pattern, weight in self._tree.weights:
-                        if pattern.match(path[1:]) or pattern.match(path) or pattern.match(host_path):
-                            weights[id(node)] = weight
+        weights = self._tree.weights
         self._files[first:] = sorted(self._files[first:], key=lambda file: -weights.get(id(file), 0))
 
     # --- places --------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from qemu_viso.tree.facts import Facts
     from qemu_viso.tree.naming import Setup
     from qemu_viso.tree.nodes import Node
+    from qemu_viso.tree.patterns import Patterns
 
 SYSTEM_AREA_BYTES = 16 * 2048
 MBR_CODE_BYTES = 432
@@ -105,7 +105,7 @@ class Builder:
             self.tree, self.rules, self._clock, self._walk, self._host, self._boot, self.refuse, facts
         )
         self._catalog_named: Place | None = None
-        self._hidden: list[tuple[re.Pattern[str], Namespace]] = []
+        self._patterns = _patterns(recipe)
         self._given: set[tuple[Namespace, steps.VolumeField]] = set()
 
     def handlers(self) -> dict[type[steps.Step], Callable[[Any], None]]:
@@ -141,7 +141,7 @@ class Builder:
             steps.ForceOwner: lambda step: self.rules.force_owner(step.uid, step.gid),
             steps.ChangeMode: self.change_mode,
             steps.ChangeOwner: self.change_owner,
-            steps.BootImage: lambda step: boot.name_image(step.path, step.place, self.look_up),
+            steps.BootImage: self.boot_image,
             steps.BootAddImage: self.boot_add_image,
             steps.BootEfiImage: lambda step: boot.efi_image(
                 step.path, step.place, self.look_up, new_entry=step.new_entry
@@ -176,6 +176,8 @@ class Builder:
             raise
         if self._facts is not None:
             self._facts.source(node, source, self.tree.settings)
+        if self._patterns is not None:
+            self._patterns.source(node, source)
         self._naming.put(node, step.names, source, self._names, step.place)
 
     def remove(self, step: steps.Remove) -> None:
@@ -227,20 +229,13 @@ class Builder:
 
     def hide(self, step: steps.Hide) -> None:
         """Remember a pattern of names that are to be invisible in one namespace."""
-        pattern = re.compile(fnmatch.translate(step.pattern))
-        self._hidden.append((pattern, NAMESPACES[step.name]))
+        assert self._patterns is not None
+        self._patterns.hide(step.pattern, NAMESPACES[step.name])
 
     def sort(self, step: steps.Sort) -> None:
-        """Read a file of lines `pattern weight`, as mkisofs has it."""
-        file = self._host.file(step.path)
-        with open(file.open(), encoding="utf-8", errors="surrogateescape") as lines:
-            for number, line in enumerate(lines, 1):
-                pattern, _, weight = line.strip().rpartition(" ")
-                if not line.strip():
-                    continue
-                if not pattern or not re.fullmatch("[+-]?[0-9]{1,18}", weight):
-                    raise RecipeError(f"'{line.strip()}' is not a path and a weight", place=Place(file.path, number, 1))
-                self.tree.weights.append((re.compile(fnmatch.translate(pattern.strip())), int(weight)))
+        """Read a file of paths and weights."""
+        assert self._patterns is not None
+        self._patterns.read_weights(self._host.file(step.path))
 
     def import_iso(self, step: steps.ImportIso) -> None:
         """Take over everything that an image holds."""
@@ -314,6 +309,12 @@ class Builder:
 
     # --- boot ----------------------------------------------------------------------------------------------------
 
+    def boot_image(self, step: steps.BootImage) -> None:
+        """`-b`: boot from what is in the image, or will be."""
+        if self._facts is not None and step.place.file != self._recipe.path:
+            self._facts.boot_image(step.path, is_there=self.look_up(step.path) is not None)
+        self._boot.name_image(step.path, step.place, self.look_up)
+
     def boot_add_image(self, step: steps.BootAddImage) -> None:
         """Add a file, and boot from it."""
         entry = self._boot.claim(step.place)
@@ -323,6 +324,8 @@ class Builder:
             raise RecipeError(f"the boot image '{step.source}' is not a file")
         if self._facts is not None:
             self._facts.source(node, source, self.tree.settings)
+        if self._patterns is not None:
+            self._patterns.source(node, source)
         self._naming.put(node, step.names, source, self._names, step.place)
         entry.image = node
 
@@ -372,7 +375,9 @@ class Builder:
                 place=Place(self._recipe.path, 1, 1),
                 hint="add a file spec, such as '/readme.txt=readme.txt' or '/=folder'",
             )
-        self._hide()
+        if self._patterns is not None:
+            tree.weights = self._patterns.weights(tree.root)
+            self._patterns.take_names(tree.root)
         self._naming.check_rock_names()
         if self._facts is not None:
             self._facts.finish(tree)
@@ -411,6 +416,11 @@ class Builder:
             return
         self.tree.boot = BootCatalog(entries, self._boot.catalog())
 
-    def _hide(self) -> None:
-        for pattern, namespace in self._hidden:
-            graft.hide(self.tree.root, pattern.match, namespace)
+
+def _patterns(recipe: steps.Recipe) -> Patterns | None:
+    """What `-hide` and `-sort` match with, where a recipe has one of them; few have."""
+    if {steps.Hide, steps.Sort}.isdisjoint(map(type, recipe.steps)):
+        return None
+    from qemu_viso.tree.patterns import Patterns
+
+    return Patterns()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qemu_viso.tree.tree import Settings, Tree
 
 DEEPEST = 32
+MOST_NAMES = 262_144
 LONGEST_EXTENT = 0xFFFFFFFF
 TRANS_TBL = "TRANS.TBL"
 
@@ -45,10 +46,18 @@ class Fact(StrEnum):
     IMPORTED_ENTRIES = "an imported boot catalog of several entries"
     IMPORTED_DISK = "an imported image that is a disk too"
     IMPORTED_TEXT = "a text that an image has too, given before its import"
+    IMPORTED_DEEP = "an imported image with relocated directories"
     PUSHED_ROCK = "a source out of an image with Rock Ridge"
     PUSHED_JOLIET = "a source out of an image with Rock Ridge and Joliet or UDF"
     PARTLY = "a mode or an owner changed in one namespace and not in another that has it"
     HARD_LINK = "a mode or an owner changed of a file that an image has under several names"
+    LATE_BOOT_IMAGE = "a boot image that a response file names before it is there"
+    CROWDED = "a directory of more than 262,144 names"
+
+
+_EVERY_KIND = frozenset(rule.name for rule in NAME_RULES)
+# Those of an image that is imported. Its ISO 9660 identifiers are taken over as they are (section E3).
+_IMPORTED_KINDS = {Namespace.ISO: Name.ROCK, Namespace.JOLIET: Name.JOLIET, Namespace.UDF: Name.UDF}
 
 
 class Met:
@@ -131,10 +140,15 @@ class Facts:
                 self._name(name, path, settings)
             yield node, f"{path}/{name}", level + 1
 
-    def _name(self, name: str, path: str, settings: Settings) -> None:
-        is_on = {Name.ISO: True, Name.JOLIET: settings.joliet > 0, Name.ROCK: settings.rock_ridge > 0}
+    def _name(self, name: str, path: str, settings: Settings, kinds: frozenset[Name] = _EVERY_KIND) -> None:
+        is_on = {
+            Name.ISO: True,
+            Name.JOLIET: settings.joliet > 0,
+            Name.ROCK: settings.rock_ridge > 0,
+            Name.UDF: settings.udf,
+        }
         for rule in NAME_RULES:
-            if is_on[rule.name] and rule.is_meant(name):
+            if rule.name in kinds and is_on[rule.name] and rule.is_meant(name):
                 self.add(rule.what, f"{path}/{name}")
 
     def named(self, node: Node, path: str) -> None:
@@ -169,15 +183,21 @@ class Facts:
             self.add(Fact.IMPORTED_ENTRIES, path)
         if imported.disk is not None:
             self.add(Fact.IMPORTED_DISK, path)
+        if imported.relocated:
+            self.add(Fact.IMPORTED_DEEP, path)
         linked = False
-        stack: list[tuple[Node, str, int]] = [(imported.root, "", 0)]
-        while stack:
-            node, at, level = stack.pop()
-            linked = linked or isinstance(node, Link)
-            if isinstance(node, Directory):
-                if level >= DEEPEST:
-                    self.add(Fact.DEEP, at)
-                stack += ((below, f"{at}/{name}", level + 1) for name, below in node.nodes(Namespace.ISO).items())
+        for namespace in sorted(imported.namespaces):
+            kinds = frozenset((_IMPORTED_KINDS[namespace],))
+            stack: list[tuple[Node, str, int]] = [(imported.root, "", 0)]
+            while stack:
+                node, at, level = stack.pop()
+                linked = linked or isinstance(node, Link)
+                if isinstance(node, Directory):
+                    if level >= DEEPEST and namespace is Namespace.ISO:
+                        self.add(Fact.DEEP, at)
+                    for name, below in node.nodes(namespace).items():
+                        self._name(name, at, settings, kinds)
+                        stack.append((below, f"{at}/{name}", level + 1))
 
         if not settings.rock_ridge and (imported.full_rock_ridge or linked):
             self.add(Fact.IMPORTED_ROCK, path)
@@ -190,11 +210,31 @@ class Facts:
         """A mode or an owner is changed, by a path in these namespaces."""
         self._changed.append((self.place, path, node, namespaces))
 
+    def boot_image(self, path: str, *, is_there: bool) -> None:
+        """A step of a response file names a boot image."""
+        if not is_there:
+            self.add(Fact.LATE_BOOT_IMAGE, path)
+
     def finish(self, tree: Tree) -> None:
         """All steps are carried out."""
+        self.place = self._begin
         if not self._filled:
-            self.place = self._begin
             self.add(Fact.EMPTY, "/")
+        self._look_for_crowds(tree.root)
+        self._look_at_changes(tree)
+
+    def _look_for_crowds(self, root: Directory) -> None:
+        for namespace in Namespace:
+            stack = [("", root)]
+            while stack:
+                path, directory = stack.pop()
+                if len(directory.nodes(namespace)) > MOST_NAMES and (self.place, Fact.CROWDED) not in self._met:
+                    self.add(Fact.CROWDED, path or "/")
+                for name, node in directory.nodes(namespace).items():
+                    if isinstance(node, Directory):
+                        stack.append((f"{path}/{name}", node))
+
+    def _look_at_changes(self, tree: Tree) -> None:
         if not self._changed:
             return
         settings = tree.settings

@@ -1,10 +1,13 @@
-"""Patterns of `-m` and `-x`: those of fnmatch(3) with FNM_PATHNAME, which mkisofs matches names and paths with."""
+"""Patterns of `-m`, `-x`, `-hide` and `-sort`.
+
+They are those of fnmatch(3) with FNM_PATHNAME, which mkisofs matches names and paths with.
+"""
 
 from __future__ import annotations
 
 import re
 
-_SPECIAL = frozenset("*?[\\")
+SPECIAL = frozenset("*?[\\")
 _CLASSES = {
     "alnum": "a-zA-Z0-9",
     "alpha": "a-zA-Z",
@@ -33,7 +36,7 @@ class Globs:
 
     def add(self, glob: str) -> None:
         """One more pattern."""
-        if _SPECIAL.isdisjoint(glob):
+        if SPECIAL.isdisjoint(glob):
             self._literals.add(glob)
         elif glob not in self._patterns:
             self._patterns[glob] = translated(glob)

@@ -303,12 +303,12 @@ def _obstacle(root: Directory, old: list[str], new: list[str], namespace: Namesp
     return taken(new_path, found, new[-1]) if found is not None and found[1] is not node else None
 
 
-def hide(root: Directory, matches: Callable[[str], object], namespace: Namespace) -> None:
-    """Take the names and paths that match out of one namespace; the nodes stay in the others."""
+def hide(root: Directory, matches: Callable[[str, Node, str], bool], namespace: Namespace) -> None:
+    """Take what matches, a name, a node and its path, out of one namespace; the nodes stay in the others."""
     stack = [("", root)]
     while stack:
         path, directory = stack.pop()
-        hidden = [name for name in directory.nodes(namespace) if matches(name) or matches(f"{path}/{name}"[1:])]
+        hidden = [name for name, node in directory.nodes(namespace).items() if matches(name, node, f"{path}/{name}")]
         if hidden:
             listing = next(directory.own_listings(frozenset((namespace,))))
             for name in hidden:

@@ -37,12 +37,15 @@ _REASONS: dict[Fact, dict[Version, str]] = {
     Fact.IMPORTED_ENTRIES: before_trunk("those after the first section are dropped, or the image is refused"),
     Fact.IMPORTED_DISK: everywhere("its boot code and partitions are lost; the system area is zero"),
     Fact.IMPORTED_TEXT: everywhere("the image's text takes its place; here the recipe's stays"),
+    Fact.IMPORTED_DEEP: everywhere("they appear where they were moved to, not where they belong"),
     Fact.PUSHED_ROCK: before_trunk("plain ISO 9660 names are taken, without modes, owners and links"),
     Fact.PUSHED_JOLIET: everywhere(
         "its UDF or Joliet names are taken, without the modes, owners and links of Rock Ridge"
     ),
     Fact.PARTLY: everywhere("it changes where the name set-up says; here all namespaces have one mode and owner"),
     Fact.HARD_LINK: everywhere("each name is a file of its own; here it is one, with one mode and owner"),
+    Fact.LATE_BOOT_IMAGE: everywhere("the path is kept in memory that is no longer its own, and may not be found"),
+    Fact.CROWDED: everywhere("it is refused"),
 }
 
 

@@ -8,7 +8,6 @@ from qemu_viso.tree.nodes import Directory, File, Namespace
 from qemu_viso.viso.recipe import Media, VolumeField
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterator
 
     from qemu_viso.image import Content
@@ -85,7 +84,7 @@ class Tree:
         isohybrid_mbr: MBR boot code of ISOLINUX, 432 bytes or less.
         grub_mbr: MBR boot code of GRUB, 432 bytes or less.
         tables: the TRANS.TBL files, each with the directory that it is in and about.
-        weights: what `-sort` gave, patterns of paths: heavier files lie nearer to the start.
+        weights: what `-sort` gave to files, by their ids: heavier files lie nearer to the start.
         warnings: sentences about what the image cannot hold as the source has it.
         folders: every host directory whose entries the image depends on.
     """
@@ -100,7 +99,7 @@ class Tree:
         self.isohybrid_mbr: Content | None = None
         self.grub_mbr: Content | None = None
         self.tables: list[tuple[Directory, File]] = []
-        self.weights: list[tuple[re.Pattern[str], int]] = []
+        self.weights: dict[int, int] = {}
         self.warnings: list[str] = []
         self.folders: set[str] = set()
 

@@ -24,6 +24,8 @@ Find = Callable[[r.Recipe], Iterable[Place]]
 JOLIET_LONGEST = 110
 # Of a longer name, together with an identifier of full length, the entries have no room in the directory record.
 ROCK_LONGEST = 100
+# Bytes of a UDF name; a character has two where one of the name is beyond U+00FF (UDF 1.02, 2.1.1).
+UDF_LONGEST = 254
 # What Joliet does not allow, beside control characters.
 ILLEGAL = "*:;?\\"
 _ILLEGAL = frozenset(ILLEGAL)
@@ -81,7 +83,7 @@ class NameRule(Frozen):
 
     Attributes:
         what, reasons: as of a `Rule`.
-        name: of which kind; Rock Ridge names count where Rock Ridge is on, Joliet names where Joliet is.
+        name: of which kind; Rock Ridge, Joliet and UDF names count where these are on.
         is_meant: is it such a name?
     """
 
@@ -128,6 +130,11 @@ def everywhere(reason: str) -> dict[Version, str]:
 def before_trunk(reason: str) -> dict[Version, str]:
     """One reason for those before trunk."""
     return {Version.V6_1: reason, Version.V7_0: reason}
+
+
+def in_trunk(reason: str) -> dict[Version, str]:
+    """A reason for what only trunk has."""
+    return {Version.TRUNK: reason}
 
 
 # --- options -------------------------------------------------------------------------------------------------------
@@ -279,26 +286,69 @@ def _units(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
+def _given_names(recipe: r.Recipe, kind: r.Name) -> Iterator[tuple[r.Step, list[str]]]:
+    """Each step that gives or takes away names in a namespace, with these, as long as the namespace is on."""
+    name = r.Name.ISO if kind is r.Name.ROCK else kind
+    is_on = _IS_ON[kind]
+    positions: tuple[int, ...] = (0,)
+    on = kind is not r.Name.UDF
+    for step in recipe.steps:
+        on = is_on(step, on)
+        if isinstance(step, r.SetNames):
+            positions = tuple(at for at, names in enumerate(step.specifiers) if name in names)
+        elif isinstance(step, r.SetNamesFromImport):
+            positions = (0,)
+        elif on and isinstance(step, (*_NAMES, r.Remove, r.Rename)):
+            paths = step.to_names if isinstance(step, r.Rename) else step.names
+            yield step, [path for at in positions if (path := paths[at])]
+
+
+_NAMES = (r.AddSource, r.BootAddImage, r.BootCatalog)
+
+
 def _named_where(rule: NameRule) -> Find:
-    """The file specs that name such a file or directory in a namespace, as long as that is on."""
-    name = r.Name.ISO if rule.name is r.Name.ROCK else rule.name
-    is_on = _IS_ON[rule.name]
+    """The steps that name such a file or directory in a namespace, as long as that is on."""
 
     def find(recipe: r.Recipe) -> Iterator[Place]:
-        positions: tuple[int, ...] = (0,)
-        on = True
+        for step, paths in _given_names(recipe, rule.name):
+            if not isinstance(step, r.Remove) and any(
+                rule.is_meant(part) for path in paths for part in path.split("/")
+            ):
+                yield step.place
+
+    return find
+
+
+def _removed_tables(recipe: r.Recipe) -> Iterator[Place]:
+    for step, paths in _given_names(recipe, r.Name.ISO):
+        if isinstance(step, r.Remove) and any(_is_table(path.rstrip("/").rpartition("/")[2]) for path in paths):
+            yield step.place
+
+
+def _is_table(name: str) -> bool:
+    return name.upper() == "TRANS.TBL"
+
+
+_UDF_TEXT = r.VolumeField.VOLUME_ID
+
+
+def _unheard_texts(kind: r.Name) -> Find:
+    """The texts given for a namespace before that was turned on."""
+    is_on = _IS_ON[kind]
+
+    def find(recipe: r.Recipe) -> Iterator[Place]:
+        on, active = kind is not r.Name.UDF, True
+        unheard: dict[r.VolumeField, Place] = {}
         for step in recipe.steps:
             on = is_on(step, on)
             if isinstance(step, r.SetNames):
-                positions = tuple(at for at, names in enumerate(step.specifiers) if name in names)
-            elif isinstance(step, r.SetNamesFromImport):
-                positions = (0,)
-            elif (
-                on
-                and isinstance(step, (r.AddSource, r.BootAddImage))
-                and any(rule.is_meant(part) for at in positions for part in (step.names[at] or "").split("/"))
-            ):
-                yield step.place
+                active = any(kind in names for names in step.specifiers)
+            elif isinstance(step, r.SetText) and active and (kind is r.Name.JOLIET or step.field is _UDF_TEXT):
+                unheard.pop(step.field, None)
+                if not on and step.value:
+                    unheard[step.field] = step.place
+        if on:
+            yield from unheard.values()
 
     return find
 
@@ -317,6 +367,7 @@ _IS_ON: dict[r.Name, Callable[[r.Step, bool], bool]] = {
     r.Name.ISO: lambda _, on: on,
     r.Name.JOLIET: _joliet_is_on,
     r.Name.ROCK: _rock_ridge_is_on,
+    r.Name.UDF: lambda step, on: step.on if isinstance(step, r.SetUdf) else on,
 }
 
 
@@ -379,6 +430,15 @@ _STEPS = (
         everywhere("it is looked for in the directory that VirtualBox was started in"),
         _relative_chains,
     ),
+    Rule(
+        "a text given before --joliet turns Joliet on",
+        everywhere("the Joliet volume does not have it"),
+        _unheard_texts(r.Name.JOLIET),
+    ),
+    Rule("a volume id given before --udf", in_trunk("the UDF volume does not have it"), _unheard_texts(r.Name.UDF)),
+    Rule(
+        "TRANS.TBL removed", everywhere("it removes the table of the directory, and then never ends"), _removed_tables
+    ),
     Rule("a name of several slashes and nothing else", everywhere("it is refused, with an internal error"), _slashes),
 )
 
@@ -394,7 +454,7 @@ NAME_RULES = (
         "an ISO 9660 name TRANS.TBL",
         everywhere("it collides with the TRANS.TBL that every directory has there"),
         r.Name.ISO,
-        lambda name: name.upper() == "TRANS.TBL",
+        _is_table,
     ),
     NameRule(
         "a name without an ASCII letter, a digit or an underscore before its extension",
@@ -420,4 +480,21 @@ NAME_RULES = (
         r.Name.ROCK,
         lambda name: len(name) * 4 > ROCK_LONGEST and len(name.encode(errors="surrogatepass")) > ROCK_LONGEST,
     ),
+    NameRule(
+        "a UDF name with a character beyond U+00FF",
+        in_trunk("its characters have their bytes in the wrong order"),
+        r.Name.UDF,
+        lambda name: not name.isascii() and max(name) > "\xff",
+    ),
+    NameRule(
+        f"a UDF name of more than {UDF_LONGEST} bytes",
+        in_trunk("it is cut without a word, and refused where that makes two names one"),
+        r.Name.UDF,
+        lambda name: len(name) * 4 > UDF_LONGEST and _udf_bytes(name) > UDF_LONGEST,
+    ),
 )
+
+
+def _udf_bytes(name: str) -> int:
+    """The bytes of a name in OSTA compressed Unicode, without the one that tells how many a character has."""
+    return 2 * _units(name) if max(name) > "\xff" else len(name)

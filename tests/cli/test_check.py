@@ -46,11 +46,11 @@ def test_probe_refuses_what_virtualbox_does_not_see(tmp_path: Path) -> None:
 
 def test_portability_names_place_reason_and_versions(tmp_path: Path) -> None:
     write_files(tmp_path, {"d/b": b"", "d/B": b"", "d/c/C": b"", "d/c/c": b""})
-    write_recipe(tmp_path, "--volume-id=X --udf", "  /a=d -x '*.o'")
+    write_recipe(tmp_path, "--udf --volume-id=X", "  /a=d -x '*.o'")
     done = qemu_viso("check", "--portable", "TEST.viso", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.splitlines() == [
-        "TEST.viso:2:15: --udf: it is known from trunk on (VirtualBox 6.1, 7.0)",
+        "TEST.viso:2:1: --udf: it is known from trunk on (VirtualBox 6.1, 7.0)",
         (
             f"TEST.viso:3:3: {Fact.CASE} ('d/b' and 1 more): they are one name, and the second is refused "
             "(VirtualBox 6.1, 7.0, trunk)"

@@ -44,7 +44,13 @@ def sources(folder: Path) -> None:
     """Files and links in directories of several orders, boot images, boot code, and an image to import."""
     names = {f"in/d{index % 5}/é {index * 7919 % 100}": b"%d" % index for index in range(100)}
     names |= {f"in/long/{'語' * 80}{index}": b"" for index in range(20)}
-    boot = {"in/isolinux.bin": ISOLINUX, "in/efi.img": b"FAT" * 5000, "code": CODE, "order": b"d3/* 10\n", "area": b"A"}
+    boot = {
+        "in/isolinux.bin": ISOLINUX,
+        "in/efi.img": b"FAT" * 5000,
+        "code": CODE,
+        "order": b"in/d3/* 10\n",
+        "area": b"A",
+    }
     write_files(folder, names | boot | {"other/x/y": b"y", "other/z": b"z" * 5000})
     for index in range(10):
         os.symlink(f"../d{index}/é", folder / "in" / f"link{index * 7 % 10}")

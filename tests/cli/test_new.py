@@ -243,7 +243,7 @@ def test_a_seed_as_others_read_it(
 def test_a_seed_takes_further_words(tmp_path: Path) -> None:
     """Options still count for the seed's files, though namespaces must not change after the first file."""
     write_files(tmp_path, FILES)
-    words = ("--seed", "oemdrv", "install.ks", "--udf", "--file-mode=0400", "/extra/x=ud")
+    words = ("--seed", "oemdrv", "install.ks", "--udf", "--volid=OEMDRV", "--file-mode=0400", "/extra/x=ud")
     done = qemu_viso("new", "-o", "seed.viso", *words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     entries = listed(tmp_path / "seed.viso")

@@ -220,7 +220,7 @@ def test_the_boot_catalog(folder: Path) -> None:
 
 def test_placement(folder: Path) -> None:
     left = recipe(folder, "--rock-ridge /=in")
-    (folder / "sort.txt").write_text("sub/data.bin 100\n")
+    (folder / "sort.txt").write_text("in/sub/data.bin 100\n")
     right = recipe(folder, "--rock-ridge /=in", "-sort sort.txt")
     assert told(left, right, "file") == []
     places = told(left, right, "placement", placement=True)

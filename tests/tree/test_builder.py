@@ -118,7 +118,7 @@ def test_rename_keeps_the_name_where_the_target_is_a_directory(tmp_path: Path) -
 
 
 def test_hide_and_sort(tmp_path: Path) -> None:
-    write_files(tmp_path, {"weights": b"*/c 5\n\n*/a -1\n"})
+    write_files(tmp_path, {"weights": b"d/sub/c 5\n\na -1\n"})
     found = tree(tmp_path, "/a=a /=d -hide-joliet b -sort weights")
 
     assert paths(found) == {"/a", "/b", "/sub", "/sub/c"}

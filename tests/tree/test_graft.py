@@ -134,7 +134,7 @@ def test_rename() -> None:
 
 def test_hidden_names_stay_in_other_namespaces() -> None:
     root = directory(keep=leaf(), d=directory(secret=leaf()))
-    graft.hide(root, lambda path: path in ("secret", "d/keep"), JOLIET)
+    graft.hide(root, lambda name, _, path: name == "secret" or path == "/d/keep", JOLIET)
 
     assert paths(root, ISO) == {"/keep", "/d", "/d/secret"}
     assert paths(root, JOLIET) == {"/keep", "/d"}

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.errors import Place, QemuVisoError
+from qemu_viso.image import Literal
 from qemu_viso.opening import open_viso
 from qemu_viso.tree.facts import Fact, Facts
+from qemu_viso.tree.nodes import Attributes, Directory, File, Namespace
 from qemu_viso.tree.portable import portability, rules
+from qemu_viso.tree.tree import Settings, Tree
 from qemu_viso.viso.options import Version
 from qemu_viso.viso.portable import NAME_RULES
 from tests.judges import cases
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 
 EVERY = (Version.V6_1, Version.V7_0, Version.TRUNK)
 OLD = EVERY[:2]
-EMPTY_IDENTIFIER, LONG_JOLIET, ILLEGAL, LONG_ROCK = (rule.what for rule in NAME_RULES if "TRANS.TBL" not in rule.what)
+TRUNK = EVERY[2:]
+EMPTY_IDENTIFIER, LONG_JOLIET, ILLEGAL, LONG_ROCK, WIDE_UDF, LONG_UDF = (
+    rule.what for rule in NAME_RULES if "TRANS.TBL" not in rule.what
+)
 DEEP = "deep/" + "/".join("d" * 33)
 
 # A line, what is found, in which versions, and where: place and path.
@@ -75,6 +81,20 @@ CASES: list[tuple[str, str, tuple[Version, ...], str]] = [
     ("--no-rock-ridge /=names", LONG_ROCK, EVERY, ""),
     ("/=names", ILLEGAL, EVERY, "2:1 names/a:b"),
     ("/=names", EMPTY_IDENTIFIER, EVERY, "2:1 names/\u00e4.txt"),
+    ("--udf /=wide", WIDE_UDF, TRUNK, "2:7 wide/\u0100"),
+    ("/=wide", WIDE_UDF, TRUNK, ""),
+    ("--udf /=wide", LONG_UDF, TRUNK, "2:7 wide/" + "k" * 255),
+    ("--import-iso moved.iso", Fact.IMPORTED_DEEP, EVERY, "2:1 moved.iso"),
+    ("--import-iso rock.iso", Fact.IMPORTED_DEEP, EVERY, ""),
+    ("--import-iso names.iso", LONG_ROCK, EVERY, f"2:1 /{'r' * 105}"),
+    ("--no-rock-ridge --import-iso names.iso", LONG_ROCK, EVERY, ""),
+    ("--import-iso names.iso", EMPTY_IDENTIFIER, EVERY, ""),
+    ("--udf --import-iso udf.iso", WIDE_UDF, TRUNK, "2:7 /\u65e5"),
+    ("--import-iso udf.iso", WIDE_UDF, TRUNK, ""),
+    ("--import-iso both.iso", ILLEGAL, EVERY, ""),
+    ("@late /a=a", Fact.LATE_BOOT_IMAGE, EVERY, "1:1 /a"),
+    ("/a=a @late", Fact.LATE_BOOT_IMAGE, EVERY, ""),
+    ("-b /a /a=a", Fact.LATE_BOOT_IMAGE, EVERY, ""),
 ]
 PORTABLE = [
     "/=one /x=two",
@@ -98,6 +118,7 @@ def plant(folder: Path) -> None:
             f"names/{'j' * 111}": b"", "names/a:b": b"", "names/\u00e4.txt": b"",
             f"{DEEP}/x": b"",
             "large/l": b"",
+            "wide/\u0100": b"", f"wide/{'k' * 255}": b"", "late": b"-b /a -no-emul-boot",
         },
     )  # fmt: skip
     for name in ("empty", "links", "pipes/s"):
@@ -111,7 +132,7 @@ def plant(folder: Path) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("portable")
     plant(folder)
-    inside = tmp_path_factory.mktemp("inside")
+    inside, outside = tmp_path_factory.mktemp("inside"), tmp_path_factory.mktemp("outside")
     write_files(inside, {"s/file": b"file", "a": b"a" * 4096, "b": b"b" * 4096})
     (inside / "s" / "link").symlink_to("file")
     genisoimage(folder / "plain.iso", "-m", "link", "-graft-points", f"s={inside / 's'}")
@@ -122,6 +143,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("b", "d/c"):
         os.link(hard / "a", hard / name)
     genisoimage(folder / "hard.iso", "-R", "-cache-inodes", hard)
+    write_files(
+        outside,
+        {
+            f"{'d/' * 9}x": b"",
+        },
+    )
+    genisoimage(folder / "moved.iso", "-R", "-no-pad", outside)
+    write_files(outside, {"r" * 105: b"", "\u65e5": b""})
+    xorrisofs(folder / "names.iso", "-R", "-J", outside)
+    genisoimage(folder / "udf.iso", "-R", "-udf", outside)
     boot = ("-b", "a", "-no-emul-boot", "-eltorito-alt-boot", "-e", "b", "-no-emul-boot")
     xorrisofs(folder / "boot.iso", "-R", *boot, inside)
     disk = bytearray((folder / "boot.iso").read_bytes())
@@ -156,13 +187,28 @@ def test_nothing_is_found_in_portable_recipes(folder: Path, line: str) -> None:
 
 def test_each_fact_has_its_row_and_its_case() -> None:
     assert [rule.what for rule in rules()] == list(Fact)
-    assert {what for _, what, _, places in CASES if places} == {
+    assert {what for _, what, _, places in CASES if places} | {Fact.CROWDED} == {
         *Fact,
         EMPTY_IDENTIFIER,
         LONG_JOLIET,
         ILLEGAL,
         LONG_ROCK,
+        WIDE_UDF,
+        LONG_UDF,
     }
+
+
+def test_a_directory_with_more_names_than_virtualbox_takes() -> None:
+    root, full = (Directory(Attributes(0o755, 0, 0), None) for _ in range(2))
+    root.listings[0].extend({"full": full})
+    for count, met in ((262_144, []), (262_145, [(Fact.CROWDED, "/full")])):
+        full.listings[Namespace.ISO].extend(
+            dict.fromkeys(map(str, range(count)), File(Literal(b"", "x"), full.attributes, None))
+        )
+        facts = Facts(Place("x.viso", 1, 1))
+        facts.source(full, "full", Settings())
+        facts.finish(Tree("x", root))
+        assert [(each.what, each.path) for each in facts] == met
 
 
 def test_several_of_a_kind_in_one_step_are_one_finding(tmp_path: Path) -> None:

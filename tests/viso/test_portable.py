@@ -18,6 +18,10 @@ ILLEGAL = "a Joliet name with one of * : ; ? \\"
 LONG = "a Rock Ridge name of more than 100 bytes"
 SLASHES = "a name of several slashes and nothing else"
 NOTHING_LEFT = "a name without an ASCII letter, a digit or an underscore before its extension"
+WIDE_UDF = "a UDF name with a character beyond U+00FF"
+LONG_UDF = "a UDF name of more than 254 bytes"
+UNHEARD = "a text given before --joliet turns Joliet on"
+UNHEARD_UDF = "a volume id given before --udf"
 SETTING = "a namespace or level that changes after something was added"
 
 # Text after the marker's line, what is found, in which versions, and where.
@@ -70,6 +74,25 @@ CASES: list[tuple[str, str, tuple[Version, ...], str]] = [
     ("'/a?/b=c' --no-joliet '/c?=c'", ILLEGAL, EVERY, "2:1"),
     ("--name-setup iso,joliet '/a*=/b=c' '/a=/b\\=c'", ILLEGAL, EVERY, "2:36"),
     ("--no-rock-ridge /" + "x" * 101 + "=a -R /" + "\u00e4" * 51 + "=b", LONG, EVERY, "2:125"),
+    ("/a=a --rename /a /TRANS.TBL", "an ISO 9660 name TRANS.TBL", EVERY, "2:6"),
+    ("/a=a --rename /a '/b?'", ILLEGAL, EVERY, "2:6"),
+    ("/a=a --rename /a /" + "x" * 111, "a Joliet name of more than 110 characters", EVERY, "2:6"),
+    ("-c /a:b", ILLEGAL, EVERY, "2:1"),
+    ("-c /" + "x" * 111, LONG, EVERY, "2:1"),
+    ("--name-setup iso,joliet -c /a=/trans.tbl", "an ISO 9660 name TRANS.TBL", EVERY, ""),
+    ("-c /TRANS.TBL", "an ISO 9660 name TRANS.TBL", EVERY, "2:1"),
+    ("/TRANS.TBL=:remove: /d/trans.tbl/=:must-remove:", "TRANS.TBL removed", EVERY, "2:1 2:21"),
+    ("--name-setup joliet /TRANS.TBL=:remove:", "TRANS.TBL removed", EVERY, ""),
+    ("/\u0100=a --udf /\u00e4=a /\u0100=a --no-udf /\u0100=a", WIDE_UDF, NEW, "2:17"),
+    ("--udf --name-setup iso,udf /\u0100=/a=a /a=/b\u0100=a", WIDE_UDF, NEW, "2:36"),
+    ("--udf /" + "x" * 255 + "=a /" + "x" * 254 + "=b", LONG_UDF, NEW, "2:7"),
+    ("--udf /" + "\u0100" * 128 + "=a /" + "\u0100" * 127 + "=b", LONG_UDF, NEW, "2:7"),
+    ("--no-joliet --volume-id=A -A B --joliet h", UNHEARD, EVERY, "2:13 2:27"),
+    ("--no-joliet --volume-id=A --joliet --volume-id=B", UNHEARD, EVERY, ""),
+    ("--no-joliet --volume-id=A", UNHEARD, EVERY, ""),
+    ("--name-setup iso --no-joliet --volume-id=A --joliet", UNHEARD, EVERY, ""),
+    ("--volume-id=A --udf h", UNHEARD_UDF, NEW, "2:1"),
+    ("--udf --volume-id=A h", UNHEARD_UDF, NEW, ""),
 ]
 
 PORTABLE = [

@@ -57,6 +57,7 @@ class Imported:
         texts: the identifiers of its volumes.
         full_rock_ridge: its Rock Ridge announces itself with an ER entry.
         entries: the boot entries.
+        relocated: it has Rock Ridge's relocated directories.
         only_udf: how many names there are in UDF and in no other file system.
         disk: what makes the image a disk as well; None where it is none.
         warnings: sentences about what could not be taken over.
@@ -67,6 +68,7 @@ class Imported:
     texts: dict[Namespace, dict[VolumeField, str]]
     full_rock_ridge: bool
     entries: list[BootEntry] = field(default_factory=list)
+    relocated: bool = False
     only_udf: int = 0
     disk: ImportedDisk | None = None
     warnings: list[str] = field(default_factory=list)
@@ -94,6 +96,7 @@ def import_image(
     root, namespaces = _trees(image, maker)
     rock_ridge = image.primary.rock_ridge if image.primary is not None else 0
     imported = Imported(root, namespaces, _texts(image), rock_ridge == 2)
+    imported.relocated = image.primary is not None and image.primary.relocated
     if sector is not None:
         found = read_catalog(image.medium, sector)
         _import_boot(image, imported, maker, found)

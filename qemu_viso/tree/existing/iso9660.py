@@ -62,6 +62,7 @@ class Hierarchy:
         self.kind = "Joliet" if joliet else "ISO 9660"
         self.warnings = Warnings()
         self.rock_ridge = 0
+        self.relocated = False
         self._block = block
         self._joliet = joliet
         self._budget = Budget(medium)
@@ -211,6 +212,7 @@ class Hierarchy:
 
     def _relocated(self, name: str, block: int, date: int | None) -> Found:
         """A directory that lies elsewhere, because the hierarchy would be too deep here (RRIP 4.1.5)."""
+        self.relocated = True
         _, first = self._first(Location(block * self._block, SECTOR))
         if first is None or first.identifier != b"\0":
             raise self.medium.error(f"the relocated directory '{name}' is not where its entry says")
