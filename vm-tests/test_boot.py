@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zlib
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,14 +34,30 @@ WRITER = (
     ).ljust(510, b"\0")
     + b"\x55\xaa"
 )
-# cli; stop: hlt; jmp stop
-SLEEPER = bytes.fromhex("fa f4 ebfd").ljust(510, b"\0") + b"\x55\xaa"
+# Reads sectors 16 to 511 of the drive that it was started from, again and again; of one that begins with NO it says the
+# next byte on the serial port, if that is not the one that it said last. Goes on where the drive has no medium.
+READER = (
+    bytes.fromhex(
+        "31c0 8ed8 8ec0 8ed0 bc007c"  # xor ax, ax; mov ds, ax; mov es, ax; mov ss, ax; mov sp, 0x7c00
+        "c706507c1000"  # again: mov word [packet + 8], 16
+        "c7064a7c0100"  # next: mov word [packet + 2], 1: a read that fails says there how much it has read
+        "be487c b442 cd13 721a"  # mov si, packet; mov ah, 0x42; int 0x13: extended read; jc skip
+        "813e00804e4f 7512"  # cmp word [0x8000], 'NO'; jne skip
+        "a00280 3806587c 7409 a2587c"  # mov al, [0x8002]; cmp [last], al; je skip; mov [last], al
+        "52 baf803 ee 5a"  # push dx; mov dx, 0x3f8; out dx, al; pop dx
+        "ff06507c 813e507c0002"  # skip: inc word [packet + 8]; cmp word [packet + 8], 512
+        "72cb ebc3"  # jb next; jmp again
+        "1000 0100 00800000 0000000000000000"  # packet: one sector to 0x8000
+        "00"  # last
+    ).ljust(510, b"\0")
+    + b"\x55\xaa"
+)
 
 
 def bootable(folder: Path, code: bytes) -> Path:
     """A recipe that boots a sector, from a CD and from a disk."""
     (folder / "sector").write_bytes(code)
-    (folder / "note").write_text("first")
+    (folder / "note").write_text("NO{")
     (folder / "room").write_bytes(bytes(4 << 20))  # SeaBIOS reads no disk of less than some cylinders
     recipe = folder / "boot.viso"
     recipe.write_text(
@@ -93,21 +110,26 @@ def test_a_picture_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_drive_follows_the_sources(tmp_path: Path) -> None:
-    """A changed source, a mistake in the recipe, its correction; a new file in a directory looked at only now."""
-    recipe = bootable(tmp_path, SLEEPER)
+    """A changed source, which the guest reads; a mistake in the recipe; its correction; a new file in what is new."""
+    recipe = bootable(tmp_path, READER)
     text = recipe.read_text()
     pipe = subprocess.PIPE
-    with subprocess.Popen(argv(recipe, "--watch"), stdin=pipe, stdout=pipe, stderr=pipe, text=True) as boot:
+    with (
+        subprocess.Popen(argv(recipe, "--watch"), stdin=pipe, stdout=pipe, stderr=pipe, text=True) as boot,
+        ExitStack() as stack,
+    ):
+        stack.callback(boot.terminate)
         assert boot.stdin is not None
         assert boot.stdout is not None
         assert boot.stderr is not None
         complained = complaints(boot.stderr)
         told = complained.__next__
-        said = ""
-        while "Booting from DVD" not in said:
-            said += boot.stdout.read(1)
-        (tmp_path / "note").write_text("second")
+        while (said := boot.stdout.read(1)) != "{":
+            assert said, "the machine has ended"
+        (tmp_path / "note").write_text("NO}")
         assert told() == "qemu-viso: the medium has been changed\n"
+        while (said := boot.stdout.read(1)) != "}":
+            assert said, "the machine has ended"
         recipe.write_text(text + " /more/=missing")
         assert "missing' does not exist; the medium stays as it was" in told()
         (tmp_path / "missing").mkdir()
