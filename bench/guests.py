@@ -5,7 +5,7 @@ medium and sends everything through its port, the host hashes, works out what mu
 
     python -m bench.guests [--rounds N] [--only WORD] [--entries N,N…] [--folder DIR]
 
-`--entries 10000,100000,1000000` measures a million names in a guest as well, which takes it half an hour.
+`--entries` takes larger trees too; a million names take the guest the better part of an hour.
 """
 
 from __future__ import annotations
