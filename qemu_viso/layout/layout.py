@@ -92,9 +92,7 @@ class Layout:
             self._udf.plan(self._visit)
         if tree.weights:
             self._sort(first_plain)
-        tree.warnings.extend(
-            volumes.text_warnings(tree, [hierarchy.flavour.namespace for hierarchy in self._hierarchies])
-        )
+        tree.warnings += volumes.text_warnings(tree, self._hierarchies)
 
     def _visit(self, file: File) -> None:
         if file.extent == UNPLACED:

@@ -17,7 +17,7 @@ from qemu_viso.layout.udf_tree import ROOT_ICB, UdfTree, spilled_blocks
 from qemu_viso.layout.volumes import text_warning
 from qemu_viso.ondisk import ecma167, udf
 from qemu_viso.ondisk.ecma167 import BLOCK
-from qemu_viso.tree.nodes import Namespace
+from qemu_viso.tree.nodes import Directory, Namespace
 from qemu_viso.viso.recipe import VolumeField
 
 if TYPE_CHECKING:
@@ -70,7 +70,11 @@ class Udf:
             value = self._source.text(Namespace.UDF, field)
             head = "0" * SET_ID_HEAD if field is VolumeField.VOLUME_SET_ID else ""
             kept = udf.cut(head + udf.representable(value), size - 2)[len(head) :]
-            self._source.warnings += text_warning(field, value, kept, "UDF")
+            self._source.warnings += text_warning(field, value, kept, "UDF", self._root_files)
+
+    def _root_files(self) -> list[str]:
+        nodes = self._source.root.nodes(Namespace.UDF)
+        return [name for name, node in nodes.items() if type(node) is not Directory]
 
     def place(self) -> int:
         """Give everything its place; the first sector behind the UDF structures."""

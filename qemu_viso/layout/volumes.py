@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import shown
 from qemu_viso.ondisk.ecma119 import TEXT_SIZES, VolumeDescriptor, volume_date
 from qemu_viso.ondisk.joliet import ESCAPE_SEQUENCES
-from qemu_viso.tree.nodes import Namespace
+from qemu_viso.tree.nodes import Directory, Namespace
 from qemu_viso.viso.recipe import VolumeField
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from qemu_viso.layout.hierarchy import Hierarchy
     from qemu_viso.tree.tree import Tree
 
@@ -28,6 +31,9 @@ FIELDS = {
 }
 DEFAULTS = {VolumeField.SYSTEM_ID: "LINUX", VolumeField.APPLICATION_ID: "QEMU-VISO"}
 PRIMARY, SUPPLEMENTARY = 1, 2
+PRIMARY_VOLUME = "primary"
+_FILE_FIELDS = (VolumeField.COPYRIGHT_FILE, VolumeField.ABSTRACT_FILE, VolumeField.BIBLIOGRAPHIC_FILE)
+_VERSION = re.compile(r"\.?(;[0-9]+)?$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -58,21 +64,48 @@ def texts(tree: Tree, namespace: Namespace) -> dict[str, bytes]:
     return fields
 
 
-def text_warnings(tree: Tree, namespaces: list[Namespace]) -> list[str]:
-    """A sentence for each text that its field cannot hold whole, or that has what no text should have."""
+def text_warnings(tree: Tree, hierarchies: list[Hierarchy]) -> list[str]:
+    """A sentence for each text of the recipe that is not well in a volume descriptor: see `text_warning`."""
     warnings = []
-    for namespace in namespaces:
-        volume = "Joliet" if namespace is Namespace.JOLIET else "primary"
+    for hierarchy in hierarchies:
+        namespace = hierarchy.flavour.namespace
+        volume = "Joliet" if namespace is Namespace.JOLIET else PRIMARY_VOLUME
+        files = partial(_root_files, tree, hierarchy)
         for name, size in TEXT_SIZES.items():
             value = tree.settings.texts[namespace].get(FIELDS[name], "")
-            warnings += text_warning(FIELDS[name], value, fitted(value, size, namespace), volume)
+            warnings += text_warning(FIELDS[name], value, fitted(value, size, namespace), volume, files)
     return warnings
 
 
-def text_warning(field: VolumeField, value: str, kept: str, volume: str) -> list[str]:
-    """What is to be said of a text of which `kept` is recorded; nothing, if all is well.
+def _root_files(tree: Tree, hierarchy: Hierarchy) -> Iterator[str]:
+    """The identifiers of the files in the root directory, and their Rock Ridge names."""
+    root = hierarchy.root.node
+    for identifier, name, node in hierarchy.flavour.entries(root):
+        if type(node) is not Directory:
+            if hierarchy.flavour.namespace is Namespace.JOLIET:
+                yield identifier.decode("utf-16-be", "surrogatepass")
+                continue
+            yield identifier.decode("ascii")
+            if tree.settings.rock_ridge:
+                yield root.rock_name(name)
+
+
+def text_warning(
+    field: VolumeField, value: str, kept: str, volume: str, files: Callable[[], Iterable[str]]
+) -> list[str]:
+    """What is to be said of a text: that it is not recorded whole, or what readers may make of it; maybe nothing.
 
     Control characters are in none of the character sets of 7.4 and of Joliet's section 3, and are recorded as they are.
+    So are characters of the primary volume that are no d- or a-characters: of these, all readers know ASCII, and each
+    has its own idea of the others. Three texts name files of the root directory (8.4.23 to 8.4.25, 8.5.17 to 8.5.19;
+    ECMA-167 4/14.1); neither case nor version counts.
+
+    Args:
+        field: which text.
+        value: as the recipe has it.
+        kept: as it is recorded.
+        volume: the volume's name.
+        files: gives the names of the files in the volume's root directory.
     """
     what = f"the {field} '{shown(value)}'"
     if value.startswith(kept) and kept != value:
@@ -81,7 +114,16 @@ def text_warning(field: VolumeField, value: str, kept: str, volume: str) -> list
         return [f"{what} becomes '{shown(kept)}' in the {volume} volume"]
     if _CONTROL.search(value):
         return [f"{what} in the {volume} volume has control characters, which readers may not show"]
+    if volume == PRIMARY_VOLUME and not value.isascii():
+        return [f"{what} in the {volume} volume has characters beyond ASCII, which readers may show as others"]
+    if value and field in _FILE_FIELDS and _compared(value) not in map(_compared, files()):
+        return [f"{what} in the {volume} volume names a file that its root directory does not have"]
     return []
+
+
+def _compared(name: str) -> str:
+    """What two names of a file have in common."""
+    return _VERSION.sub("", name).lower()
 
 
 def descriptor(

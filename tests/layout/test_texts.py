@@ -70,8 +70,53 @@ def test_the_same_in_udf(field: str, character: str, before: str, tmp_path: Path
 
 
 def test_texts_that_fit_are_not_spoken_of(tmp_path: Path) -> None:
-    lines = [f"{option}={'T' * (16 if SIZES[field] < 128 else 34)}" for field, option in OPTIONS.items()]
-    assert opened(tmp_path, "--udf", *lines, "/a=a", files={"a": b"a"}).tree.warnings == []
+    """Lower case is what cloud-init looks for, for one."""
+    lines = [f"{option}={'Tt' * (8 if SIZES[field] < 128 else 17)}" for field, option in OPTIONS.items()]
+    assert opened(tmp_path, "--udf", *lines, f"/{'Tt' * 8}=a", files={"a": b"a"}).tree.warnings == []
+
+
+FILE_OPTIONS = {"--copyright": "copyright-file", "--abstract": "abstract-file", "--biblio": "bibliographic-file"}
+NAMES = "the {} '{}' in the {} volume names a file that its root directory does not have"
+
+
+@pytest.mark.parametrize("option", FILE_OPTIONS)
+def test_a_text_that_names_no_file_of_the_root_directory_is_told(option: str, tmp_path: Path) -> None:
+    field = FILE_OPTIONS[option]
+    files = {"a": b"a"}
+    volumes = ("primary", "Joliet") if option == "--biblio" else ("UDF", "primary", "Joliet")  # UDF has no such field
+    told = opened(tmp_path, f"--udf {option}=GONE.TXT", "/dir/gone.txt=a", files=files).tree.warnings
+    assert told == [NAMES.format(field, "GONE.TXT", volume) for volume in volumes]
+    told = opened(tmp_path, f"--udf {option}=GONE.TXT", "/gone.txt/a=a", files=files).tree.warnings  # a directory
+    assert told == [NAMES.format(field, "GONE.TXT", volume) for volume in volumes]
+    told = opened(tmp_path, f"--udf {option}=GONE.TXT -hide-joliet gone.txt", "/gone.txt=a", files=files).tree.warnings
+    assert told == [NAMES.format(field, "GONE.TXT", "Joliet")]
+
+
+@pytest.mark.parametrize("option", FILE_OPTIONS)
+@pytest.mark.parametrize("text", ["legal.txt", "LEGAL.TXT", "LEGAL.TXT;1"])
+def test_a_text_that_names_a_file_is_not_spoken_of(option: str, text: str, tmp_path: Path) -> None:
+    assert opened(tmp_path, f"--udf '{option}={text}'", "/legal.txt=a", files={"a": b"a"}).tree.warnings == []
+
+
+def test_a_file_is_named_by_its_identifier_or_its_rock_ridge_name(tmp_path: Path) -> None:
+    files = {"a": b"a"}
+    for level, rock, text, volumes in (
+        (1, "--rock-ridge", "LONG_NAM.TXT", ["Joliet"]),
+        (1, "--rock-ridge", "long+name.txt", []),
+        (1, "--no-rock-ridge", "LONG_NAM.TXT", ["Joliet"]),
+        (1, "--no-rock-ridge", "long+name.txt", ["primary"]),
+        (2, "--no-rock-ridge", "LONG_NAME.TXT", ["Joliet"]),
+    ):
+        recipe = (f"--iso-level={level} {rock} --copyright={text}", "/long+name.txt=a")
+        told = opened(tmp_path, *recipe, files=files).tree.warnings
+        assert told == [NAMES.format("copyright-file", text, volume) for volume in volumes]
+
+
+def test_characters_beyond_ascii_are_told_of_the_primary_volume(tmp_path: Path) -> None:
+    warnings = opened(tmp_path, "--udf --volume-id=Müsli", "/a=a", files={"a": b"a"}).tree.warnings
+    assert warnings == [
+        "the volume-id 'Müsli' in the primary volume has characters beyond ASCII, which readers may show as others"
+    ]
 
 
 def test_control_characters_are_told(tmp_path: Path) -> None:
