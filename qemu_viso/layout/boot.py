@@ -6,7 +6,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import RecipeError
+from qemu_viso.errors import RecipeError, shown
 from qemu_viso.image import FileSlice, Generated, Patched
 from qemu_viso.ondisk import eltorito, mbr
 from qemu_viso.ondisk.ecma119 import SECTOR
@@ -16,6 +16,8 @@ from qemu_viso.tree.nodes import File
 from qemu_viso.viso.recipe import Media
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qemu_viso.tree.tree import BootCatalog, BootEntry
 
 DEFAULT_LOAD_SECTORS = 4
@@ -63,13 +65,14 @@ def load_sectors(entry: BootEntry) -> int:
     return DEFAULT_LOAD_SECTORS
 
 
-def prepare(catalog: BootCatalog, end_of_volume: list[int]) -> None:
+def prepare(catalog: BootCatalog, end_of_volume: list[int], path_of: Callable[[File], str]) -> None:
     """Give the catalog its data, and patch the images that want a boot information table.
 
     Args:
         catalog: the entries and the file.
         end_of_volume: one number, filled in by the layout before anything is read: the sector behind the image,
             where images without content are said to lie.
+        path_of: the path of a boot image, for messages.
     """
     extensions = sum(eltorito.extension_count(entry.criteria) for entry in catalog.entries)
     used = eltorito.ENTRY_SIZE * (1 + len(catalog.entries) + extensions + _headers(catalog.entries))
@@ -82,14 +85,19 @@ def prepare(catalog: BootCatalog, end_of_volume: list[int]) -> None:
         file = entry.image
         if (entry.info_table or entry.grub_info) and isinstance(file, File) and id(file) not in patched:
             patched.add(id(file))
-            _patch(file, table=entry.info_table, grub=entry.grub_info)
+            _patch(entry, file, path_of)
 
 
-def _patch(file: File, *, table: bool, grub: bool) -> None:
+def _patch(entry: BootEntry, file: File, path_of: Callable[[File], str]) -> None:
     """Let a boot image tell where it lies: with the table of ISOLINUX, with GRUB's note, or with both."""
-    base = file.data
+    base, table, grub = file.data, entry.info_table, entry.grub_info
     if not isinstance(base, HostFile | FileSlice):
-        raise RecipeError("a boot information table can only be put into a file that lies in one piece")
+        raise RecipeError(
+            "a boot information table can only be put into a file that lies in one piece, which the boot image "
+            f"'{shown(path_of(file))}' does not",
+            place=entry.place,
+            hint="leave out --boot-info-table, or copy the file out of its image",
+        )
     start = eltorito.INFO_TABLE_OFFSET if table else eltorito.GRUB_INFO_OFFSET
     stop = eltorito.INFO_TABLE_OFFSET + eltorito.INFO_TABLE_SIZE
     if grub:

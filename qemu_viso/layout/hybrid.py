@@ -15,13 +15,14 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import RecipeError
+from qemu_viso.errors import RecipeError, shown
 from qemu_viso.image import FileSlice, Literal, Patched
 from qemu_viso.ondisk import gpt, mbr
 from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS
 from qemu_viso.sources.host import HostFile
 from qemu_viso.tree.boot import EFI
 from qemu_viso.tree.nodes import File
+from qemu_viso.viso.recipe import ImportIso, IsohybridMbr, SystemArea
 
 if TYPE_CHECKING:
     from qemu_viso.image import Content
@@ -46,13 +47,13 @@ class Hybrid:
         self._tree = tree
         entries = tree.boot.entries if tree.boot is not None else []
         self._entries = entries
-        self.in_gpt = [_image(entry) for entry in entries if entry.in_gpt]
+        self.in_gpt = [self._image(entry) for entry in entries if entry.in_gpt]
         self.in_gpt = list({id(file): file for file in self.in_gpt}.values())
         self._starts: File | None = None
         if tree.isohybrid_mbr is not None:
-            self._starts = _isolinux(entries)
+            self._starts = self._isolinux()
         elif tree.grub_mbr is not None:
-            self._starts = _image(next(entry for entry in entries if entry.platform == 0))
+            self._starts = self._image(next(entry for entry in entries if entry.platform == 0))
         self.backup_sectors = BACKUP_SECTORS if self.in_gpt else 0
 
     def end(self, sector: int) -> int:
@@ -73,6 +74,7 @@ class Hybrid:
             if any(area[mbr.BLOCK : gpt.PRIMARY_END * mbr.BLOCK]):
                 raise RecipeError(
                     "the system area given with -G has content where the GUID partition table has to lie",
+                    place=self._tree.place_of(SystemArea),
                     hint="leave out -isohybrid-gpt-basdat, or give a system area of 512 bytes",
                 )
             partitions = [mbr.partition(mbr.TYPE_PROTECTIVE, 1, blocks - 1)]
@@ -102,6 +104,41 @@ class Hybrid:
             entries.append(gpt.entry(gpt.BASIC_DATA, identifier, first, last, attributes, name))
         return gpt.table(entries)
 
+    def _image(self, entry: BootEntry) -> File:
+        """The boot image that is to be a partition."""
+        if not isinstance(entry.image, File) or not entry.image.data.size:
+            raise RecipeError(
+                f"the boot image {self._called(entry)} has no content, so it cannot be a partition",
+                place=entry.place,
+                hint="leave out -isohybrid-gpt-basdat for this entry, or give it an image with a file system",
+            )
+        return entry.image
+
+    def _isolinux(self) -> File:
+        """The ISOLINUX that the boot code is to start: the first image for x86."""
+        entry = next((entry for entry in self._entries if entry.platform == 0), None)
+        place = self._tree.place_of(IsohybridMbr) or self._tree.place_of(ImportIso)
+        if entry is None or not isinstance(entry.image, File):
+            raise RecipeError(
+                "-isohybrid-mbr needs an ISOLINUX boot image, and there is none",
+                place=place,
+                hint="add one with -b isolinux.bin",
+            )
+        data = entry.image.data
+        base = data.base if isinstance(data, Patched) else data
+        end = mbr.ISOHYBRID_SIGNATURE_OFFSET + len(mbr.ISOHYBRID_SIGNATURE)
+        if base.size < end or not _read(base, end).endswith(mbr.ISOHYBRID_SIGNATURE):
+            raise RecipeError(
+                f"-isohybrid-mbr needs an ISOLINUX boot image that can be started from a disk, "
+                f"and {self._called(entry)} cannot",
+                place=place,
+                hint="take the isolinux.bin of SYSLINUX 4 or later",
+            )
+        return entry.image
+
+    def _called(self, entry: BootEntry) -> str:
+        return "" if entry.image is None else f"'{shown(self._tree.path_of(entry.image))}'"
+
     def _identity(self, blocks: int) -> str:
         """What tells this image from others, the same each time that it is laid out."""
         return f"{self._tree.name}/{self._tree.volume_id}/{self._tree.time_ns}/{blocks}"
@@ -112,31 +149,6 @@ class Hybrid:
     def _disk_id(self, blocks: int) -> int:
         digest = hashlib.sha256(self._identity(blocks).encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest[:4], "little")
-
-
-def _image(entry: BootEntry) -> File:
-    """The boot image that is to be a partition."""
-    if not isinstance(entry.image, File) or not entry.image.data.size:
-        raise RecipeError("a boot image without content cannot be a partition")
-    return entry.image
-
-
-def _isolinux(entries: list[BootEntry]) -> File:
-    """The ISOLINUX that the boot code is to start: the first image for x86."""
-    entry = next((entry for entry in entries if entry.platform == 0), None)
-    if entry is None or not isinstance(entry.image, File):
-        raise RecipeError(
-            "-isohybrid-mbr needs an ISOLINUX boot image, and there is none", hint="add one with -b isolinux.bin"
-        )
-    data = entry.image.data
-    base = data.base if isinstance(data, Patched) else data
-    end = mbr.ISOHYBRID_SIGNATURE_OFFSET + len(mbr.ISOHYBRID_SIGNATURE)
-    if base.size < end or not _read(base, end).endswith(mbr.ISOHYBRID_SIGNATURE):
-        raise RecipeError(
-            "-isohybrid-mbr needs an ISOLINUX boot image that can be started from a disk, and the one given cannot",
-            hint="take the isolinux.bin of SYSLINUX 4 or later",
-        )
-    return entry.image
 
 
 def _read(content: Content, size: int = SYSTEM_AREA_SECTORS * SECTOR) -> bytes:

@@ -19,6 +19,7 @@ from qemu_viso.layout.primary import Primary
 from qemu_viso.layout.trans_tbl import trans_tbl
 from qemu_viso.ondisk.ecma119 import SECTOR, SYSTEM_AREA_SECTORS, terminator
 from qemu_viso.tree.nodes import File, Namespace
+from qemu_viso.viso.recipe import LongNames, SetIsoLevel
 
 if TYPE_CHECKING:
     from qemu_viso.layout.hierarchy import Flavour
@@ -62,7 +63,7 @@ class Layout:
         starts, end = self._place_files(data_start)
         self._end[0] = self._place_tail(end)
         if self._end[0] > 0xFFFFFFFF:
-            raise RecipeError("the image would be larger than 8 TiB, which ISO 9660 cannot describe")
+            raise self._too_large()
         self._append_metadata(data_start, end)
         self._append_files(starts, data_start, end)
         self._append_tail()
@@ -75,7 +76,7 @@ class Layout:
         if tree.boot is not None:
             from qemu_viso.layout import boot
 
-            boot.prepare(tree.boot, self._end)
+            boot.prepare(tree.boot, self._end, tree.path_of)
             for file in (tree.boot.file, *(entry.image for entry in tree.boot.entries)):
                 if isinstance(file, File):
                     self._visit(file)
@@ -130,22 +131,33 @@ class Layout:
         A file without content lies nowhere; its extent is 0.
         """
         starts = array("Q")
-        large = self._tree.settings.iso_level < 3
+        level = self._tree.settings.iso_level
         for file in self._files:
             size = file.data.size
             if not size:
                 file.extent = 0
                 continue
-            if large and size > 0xFFFFFFFF:
+            if size > 0xFFFFFFFF and level < 3:
                 raise RecipeError(
-                    f"a file of {size} bytes needs ISO level 3, and the recipe asks for level "
-                    f"{self._tree.settings.iso_level}",
+                    f"{self._called(file)} has {size} bytes, which needs ISO level 3, "
+                    f"and the recipe asks for level {level}",
+                    place=self._tree.place_of(SetIsoLevel, LongNames),
                     hint="leave out --iso-level and -l, or give --iso-level 3 behind them",
                 )
             file.extent = sector
             starts.append(sector * SECTOR)
             sector += (size + 2047) >> 11
         return starts, sector
+
+    def _too_large(self) -> RecipeError:
+        largest = max(self._files, key=lambda file: file.data.size)
+        return RecipeError(
+            "the image would be larger than 8 TiB, which ISO 9660 cannot describe",
+            hint=f"leave something out; the largest file is {self._called(largest)} with {largest.data.size} bytes",
+        )
+
+    def _called(self, file: File) -> str:
+        return f"'{shown(self._tree.path_of(file))}'"
 
     def _place_tail(self, sector: int) -> int:
         """What comes behind the file data, from `sector` on; the end of the image.

@@ -140,6 +140,7 @@ class BootOptions:
                 )
             self._set_image(entry, node, path, place)
         for number, (entry, place) in enumerate(zip(self.entries, self._places, strict=True), 1):
+            entry.place = place
             if not isinstance(entry.image, File | Directory):
                 raise RecipeError(
                     f"boot entry {number} has no image",

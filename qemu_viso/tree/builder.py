@@ -90,6 +90,7 @@ class Builder:
         self._facts = facts
         self.rules = AttributeRules()
         self.tree = Tree(stem, Directory(self.rules.new_directory(), None))
+        self.tree.steps = recipe.steps
         self.tree.warnings.extend(recipe.warnings)
         self._walk = WalkOptions()
         self._clock = Clock(epoch_ns)

@@ -149,7 +149,10 @@ class HostOrigin:
                 raise MissingInputError(
                     f"the source '{source}' is a symbolic link to '{_read_link(path)}', which cannot be reached"
                 ) from None
-            raise open_error(path, error) from None
+            said = open_error(path, error)
+            if isinstance(said, MissingInputError) and not source.startswith("/"):
+                said.hint = "a source is looked for from the recipe's directory on"
+            raise said from None
         except ValueError:
             raise RecipeError("a source cannot hold a NUL character") from None
 
@@ -226,7 +229,10 @@ class HostOrigin:
                     child = nodes[name] = Directory(rules.of(found), self._time(found.st_mtime_ns))
                     identity = (found.st_dev, found.st_ino)
                     if identity in above:
-                        raise RecipeError(f"the directory '{folder}/{name}' leads back to one that holds it")
+                        raise RecipeError(
+                            f"the directory '{folder}/{name}' leads back to one that holds it",
+                            hint="without -f, links are kept as links",
+                        )
                     inside = HostDirectory(host, name, found.st_dev)
                     below.append((inside, child, (*above, identity), f"{written}/{name}"))
                 elif kind == stat.S_IFLNK:
@@ -250,7 +256,9 @@ class HostOrigin:
                 hint="without -f, links are kept as links",
             ) from None
         except OSError as error:
-            raise InputOutputError(f"the link '{path}' cannot be followed: {error.strerror}") from None
+            raise InputOutputError(
+                f"the link '{path}' cannot be followed: {error.strerror}", hint="without -f, links are kept as links"
+            ) from None
 
 
 def _read_link(path: str) -> str:

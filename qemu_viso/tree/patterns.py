@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qemu_viso.sources.host import HostFile
     from qemu_viso.tree.nodes import Node
 
-_LINE = re.compile(r"\s*(?P<path>.*\S)[ \t]+(?P<weight>[+-]?[0-9]{1,18})\s*", re.DOTALL)
+_LINE = re.compile(r"(?P<path>.*)[ \t](?P<weight>[+-]?[0-9]{1,18})", re.DOTALL)
 
 
 class Weights:
@@ -83,17 +83,18 @@ class Patterns:
             MissingInputError, AccessError, InputOutputError: the host says no.
         """
         with open(file.open(), encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
+            for number, text in enumerate(lines, 1):
+                line = text.strip()
+                if not line:
                     continue
                 found = _LINE.fullmatch(line)
                 if found is None:
                     raise RecipeError(
-                        f"'{line.strip()}' is not a path and a weight",
+                        f"'{line}' is not a path and a weight",
                         place=Place(file.path, number, 1),
                         hint="a line is a path, a blank and a whole number, as in 'boot/isolinux.bin 100'",
                     )
-                self._weights.add(found["path"], int(found["weight"]))
+                self._weights.add(found["path"].rstrip(), int(found["weight"]))
 
     def _paths(self, node: Node, path: str) -> tuple[str, ...]:
         written = self._written.get(id(node))

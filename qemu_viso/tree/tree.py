@@ -8,10 +8,12 @@ from qemu_viso.tree.nodes import Directory, File, Namespace
 from qemu_viso.viso.recipe import Media, VolumeField
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from qemu_viso.errors import Place
     from qemu_viso.image import Content
     from qemu_viso.tree.nodes import Node
+    from qemu_viso.viso.recipe import Step
 
 PADDING_SECTORS = 150
 
@@ -29,6 +31,7 @@ class BootEntry:
         criteria: selection criteria type and criteria (2.4), b"" for none.
         section_id: the id of the section that the entry is in; neighbours of one platform and id share a section.
         grub_info: the image wants GRUB's note of where it lies.
+        place: the option that begins it; None where no recipe does.
     """
 
     def __init__(self, platform: int = 0) -> None:
@@ -44,6 +47,7 @@ class BootEntry:
         self.criteria = b""
         self.section_id = b""
         self.grub_info = False
+        self.place: Place | None = None
 
 
 class BootCatalog:
@@ -87,6 +91,7 @@ class Tree:
         weights: what `-sort` gave to files, by their ids: heavier files lie nearer to the start.
         warnings: sentences about what the image cannot hold as the source has it.
         folders: every host directory whose entries the image depends on.
+        steps: the recipe's, so that what is found wrong at the end can be told where it was asked for.
     """
 
     def __init__(self, name: str, root: Directory) -> None:
@@ -102,6 +107,7 @@ class Tree:
         self.weights: dict[int, int] = {}
         self.warnings: list[str] = []
         self.folders: set[str] = set()
+        self.steps: Sequence[Step] = ()
 
     def walk(self, namespace: Namespace) -> Iterator[tuple[str, Node]]:
         """Every path but the root, with its node, in byte order of the names, a directory before what is in it."""
@@ -114,6 +120,15 @@ class Tree:
                 if isinstance(node, Directory):
                     below.append((f"{path}/{name}", node))
             stack.extend(reversed(below))
+
+    def path_of(self, node: Node) -> str:
+        """A path that leads to a node, for messages; empty where none does."""
+        paths = (path for namespace in Namespace for path, other in self.walk(namespace) if other is node)
+        return next(paths, "")
+
+    def place_of(self, *kinds: type[Step]) -> Place | None:
+        """Where the last step of these kinds stands, for messages."""
+        return next((step.place for step in reversed(self.steps) if isinstance(step, kinds)), None)
 
     @property
     def volume_id(self) -> str:

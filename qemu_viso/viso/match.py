@@ -91,7 +91,8 @@ def _refuse_known(name: str, begin: str = "") -> None:
     if name in known.REFUSED:
         instead = known.INSTEAD.get(name) or known.INSTEAD.get(name[1:])
         raise BadValueError(
-            f"{begin}is an option of mkisofs that is known and not supported", instead and f"use {instead}"
+            f"{begin}is an option of mkisofs that is known and not supported",
+            f"use {instead}" if instead else "leave it out",
         )
 
 

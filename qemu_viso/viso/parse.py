@@ -122,7 +122,11 @@ def _decode(data: bytes, file: str) -> str:
             f"byte 0x{data[error.start]:02x} is not UTF-8", place=Spot(good, len(good.text)), hint="save it as UTF-8"
         ) from None
     if (at := text.find("\0")) >= 0:
-        raise RecipeError("there is a NUL character in the text", place=Spot(Source(file, text), at))
+        raise RecipeError(
+            "there is a NUL character in the text",
+            place=Spot(Source(file, text), at),
+            hint="take it out; where every other character is one, save the text as UTF-8",
+        )
     return text
 
 
@@ -256,7 +260,11 @@ class _Parser:
 
     def _pop(self, place: Place) -> None:
         if not self._pushed:
-            raise RecipeError("--pop without a --push-iso before it", place=place)
+            raise RecipeError(
+                "--pop without a --push-iso before it",
+                place=place,
+                hint="leave it out, or put --push-iso IMAGE before the file specs that are about the image",
+            )
         self._pushed -= 1
 
     # --- response files --------------------------------------------------------------------------------------------

@@ -329,23 +329,19 @@ def _is_table(name: str) -> bool:
     return name.upper() == "TRANS.TBL"
 
 
-_UDF_TEXT = r.VolumeField.VOLUME_ID
-
-
 def _unheard_texts(kind: r.Name) -> Find:
-    """The texts given for a namespace before that was turned on."""
-    is_on = _IS_ON[kind]
+    """The texts given for a namespace before that was turned on; UDF has a volume id only."""
 
     def find(recipe: r.Recipe) -> Iterator[Place]:
         on, active = kind is not r.Name.UDF, True
         unheard: dict[r.VolumeField, Place] = {}
         for step in recipe.steps:
-            on = is_on(step, on)
+            on = _IS_ON[kind](step, on)
             if isinstance(step, r.SetNames):
                 active = any(kind in names for names in step.specifiers)
-            elif isinstance(step, r.SetText) and active and (kind is r.Name.JOLIET or step.field is _UDF_TEXT):
+            elif isinstance(step, r.SetText) and active:
                 unheard.pop(step.field, None)
-                if not on and step.value:
+                if not on and step.value and (kind is r.Name.JOLIET or step.field is r.VolumeField.VOLUME_ID):
                     unheard[step.field] = step.place
         if on:
             yield from unheard.values()

@@ -100,10 +100,16 @@ def _mode_and_path(word: str, _names: int) -> tuple[tuple[ModeClause, ...], str]
 def _id_and_path(word: str, _names: int) -> tuple[int, str]:
     number, path = _split_path(word, "ID")
     value = _c_number(number)
-    if value is None or value > 0xFFFFFFFF:
+    if value is None:
+        if number[:1].isdecimal():
+            raise BadValueError(
+                "does not begin with a number as C writes it", "after 0 it is octal, after 0x hexadecimal"
+            )
         raise BadValueError(
             "does not begin with a number", "owners and groups are numbers: names mean nothing to the guest"
         )
+    if value > 0xFFFFFFFF:
+        raise BadValueError("has a number that is out of range", f"from 0 to {0xFFFFFFFF}")
     return value, path
 
 
@@ -140,7 +146,7 @@ def _setup(word: str, _names: int) -> tuple[frozenset[Name], ...]:
 def _file_spec(word: str, names: int) -> tuple[tuple[str | None, ...], str]:
     given, source = specs.parse_spec(word, names)
     if source in specs.REMOVALS:
-        raise BadValueError("removes a name, and a file is needed here")
+        raise BadValueError("removes a name, and a file is needed here", "for instance /boot.img=boot.img")
     return given, source
 
 

@@ -120,8 +120,8 @@ def test_a_system_area_with_boot_code_and_tables(tmp_path: Path) -> None:
         (("-G area", *VARIANTS["both"]), "-G has content where the GUID partition table"),
         (("/=in -isohybrid-mbr code",), "there is none"),
         (("/=in -e /efi.img -no-emul-boot -isohybrid-mbr code",), "there is none"),
-        (("/=in -b /other -no-emul-boot -isohybrid-mbr code",), "and the one given cannot"),
-        (("/=in /empty=empty -e /empty -no-emul-boot -isohybrid-gpt-basdat",), "without content"),
+        (("/=in -b /other -no-emul-boot -isohybrid-mbr code",), "and '/other' cannot"),
+        (("/=in /empty=empty -e /empty -no-emul-boot -isohybrid-gpt-basdat",), "has no content"),
     ],
 )
 def test_what_cannot_be(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -14,12 +16,10 @@ from qemu_viso.errors import RecipeError
 from qemu_viso.image.render import render
 from qemu_viso.layout import identifiers, udf_names
 from qemu_viso.verify.expected import expected_view
-from tests.recipes import opened
+from tests.recipes import opened, write_files
 from tests.tree.makers import seen, view
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from qemu_viso.opening import Opened
 
 TARGETS = ["a//b", "a/", "//x", "/", "./..//", "///", "a///b//", ".", "/a/./../b", "x" * 255 + "//" + "y" * 255]
@@ -140,3 +140,29 @@ def test_one_in_another_directory(tmp_path: Path) -> None:
 
     assert rock(found) == {"/D", "/D/one"}
     assert [warning for warning in found.tree.warnings if "only the last part is used" in warning]
+
+
+# --- what docs/virtualbox.md says ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [1, 3])
+def test_identifiers_are_those_that_the_page_tells(tmp_path: Path, level: int) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "virtualbox.md").read_text()
+    told = {
+        name: identifier
+        for name, identifier in re.findall(r"`([^`]+)` is `([A-Z0-9_.]+;1)`", page.replace("\n  ", " "))
+        if (name == "readme.txt") == (level == 1)
+    }
+    assert len(told) == (1 if level == 1 else 2)
+    found = opened(
+        tmp_path, f"--no-rock-ridge --no-joliet --iso-level={level} /=in", files={f"in/{name}": b"" for name in told}
+    )
+    for identifier in told.values():
+        assert identifier.encode() in found.image.read(0, found.image.size)
+
+
+def test_names_of_tables_and_of_rock_ridge_in_joliet_are_not_used(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a": b"a"})
+    lines = ("--name-setup iso,trans,joliet,joliet-rr /A=/B=/C=/D=a", "--name-setup iso,joliet /A=/C=a")
+    images = [opened(tmp_path, f"-T --volume-id=X {line}").image for line in lines]
+    assert images[0].read(0, images[0].size) == images[1].read(0, images[1].size)

@@ -166,6 +166,12 @@ def test_the_last_pattern_that_matches_counts() -> None:
     assert [weights.of(path) for path in ("a/bb", "a/b", "a/c", "x", "[x]", "a")] == [1, 3, 5, 4, None, None]
 
 
+def test_a_line_of_a_million_blanks_ends(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a": b"", "weights": b"a".join([b" " * 1_000_000] * 2) + b"1\n" + b" " * 1_000_000 + b"b\n"})
+    with pytest.raises(RecipeError, match="is not a path and a weight"):
+        opened(tmp_path, "/a=a -sort weights")
+
+
 @pytest.mark.parametrize("line", ["a", "a b", "a 1.5", "10", " 10", "a " + "9" * 19])
 def test_a_line_without_a_weight_is_refused(tmp_path: Path, line: str) -> None:
     write_files(tmp_path, {"a": b"", "weights": f"a 1\r\n \n{line}\n".encode()})

@@ -69,6 +69,8 @@ BODIES = [
     "--chmod=u+q:/a",
     f"--chmod={'+x,' * 64}+x:/a",
     "--chown=root:/a",
+    "--chown=09:/a",
+    "--chgrp=4294967296:/a",
     "--chgrp=5",
     "--eltorito-platform-id=arm",
     "-input-charset iso8859-1",

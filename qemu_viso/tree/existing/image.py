@@ -46,7 +46,8 @@ class ExistingImage:
             self.udf = self._open_udf()
         if self.primary is None and self.udf is None:
             raise RecipeError(
-                f"'{medium.name}' is not an image that can be read: it has neither an ISO 9660 nor a UDF volume"
+                f"'{medium.name}' is not an image that can be read: it has neither an ISO 9660 nor a UDF volume",
+                hint="an ISO file is needed here; one that is compressed must be unpacked first",
             )
 
     def _open_udf(self) -> Udf | None:
