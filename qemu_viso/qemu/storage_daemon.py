@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "qemu-storage-daemon"
 OVERLAY_NODE = "overlay"
+IO_THREAD = "io"
 
 
 class StorageDaemon(Controlled):
@@ -81,6 +82,11 @@ class StorageDaemon(Controlled):
             self._vhost_user = VhostUserMedium(hand_down[-1].getsockname())
             address = {"type": "fd", "str": str(hand_down[-1].fileno())}
             export = {"type": "vhost-user-blk", "id": "vhost", "addr": address}
+            if len(self._exports) == 1:
+                # A thread of its own looks out for the next request awake for a moment; the main loop goes to sleep
+                # at once. A node that has another export, too, stays in the main loop.
+                argv += ["--object", f"iothread,id={IO_THREAD}"]
+                export["iothread"] = IO_THREAD
             argv += ["--export", json.dumps(export | self._exported)]
         if "nbd" in self._exports:
             hand_down.append(self._socket("nbd"))
