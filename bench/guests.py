@@ -5,7 +5,7 @@ medium and sends everything through its port, the host hashes, works out what mu
 
     python -m bench.guests [--rounds N] [--only WORD] [--entries N,N…] [--folder DIR]
 
-`--entries` takes larger trees too; a million names take the guest the better part of an hour.
+`--entries` takes larger trees too, over which a guest is busy for many minutes.
 """
 
 from __future__ import annotations
