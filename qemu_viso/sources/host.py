@@ -174,7 +174,7 @@ def read_files(files: Iterable[HostFile]) -> list[bytes]:
 
 
 def _read_neighbours(parent: int, files: list[HostFile], found: list[bytes]) -> None:
-    """Four system calls a file, in a loop that does nothing else; what goes wrong is `HostFile.read`'s to tell."""
+    """Four system calls a file, in a loop that does little else; what cannot be read is `HostFile.read`'s to tell."""
     open_, pread, fstat, close = os.open, os.pread, os.fstat, os.close
     for file in files:
         size = file.size
@@ -188,8 +188,8 @@ def _read_neighbours(parent: int, files: list[HostFile], found: list[bytes]) -> 
         except OSError:
             found.append(file.read())
             continue
-        same = status.st_mtime_ns == file.mtime_ns and status.st_size == size and status.st_ino == file.inode
-        found.append(data if same and len(data) == size else file.read())
+        file.check(status)
+        found.append(data if len(data) == size else file.read())
 
 
 def open_error(path: str, error: OSError) -> MissingInputError | AccessError | InputOutputError:

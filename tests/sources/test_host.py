@@ -12,7 +12,7 @@ from unittest.mock import Mock, patch
 import pytest
 
 from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, StaleSourceError
-from qemu_viso.sources.host import HostDirectory, HostFile, open_error, scan
+from qemu_viso.sources.host import HostDirectory, HostFile, open_error, read_files, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,3 +217,17 @@ def test_an_entry_that_cannot_be_looked_at_is_named(path: Path) -> None:
     ):
         scan(str(path.parent))
     assert descriptors() == before
+
+
+def test_neighbours_of_another_device_are_other_files(tmp_path: Path) -> None:
+    files = []
+    for number in range(8):
+        (tmp_path / str(number)).write_bytes(b"%d" % number)
+        files.append(host_file(tmp_path / str(number)))
+    elsewhere = HostDirectory(None, str(tmp_path), files[0].directory.device + 1)
+    moved = [HostFile(elsewhere, each.name, each.size, each.mtime_ns, each.inode) for each in files]
+    here = files[0].directory
+    together = [HostFile(here, each.name, each.size, each.mtime_ns, each.inode) for each in files]
+    assert read_files(together) == [b"%d" % number for number in range(8)]
+    with pytest.raises(StaleSourceError, match="has been replaced"):
+        read_files(moved)
