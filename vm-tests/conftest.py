@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from qemu_viso.qemu.cache import cache_folder
 from tests.signals import obey_ctrl_c
 
 # In the checkout there is no entry point that tells pytest of it.
@@ -19,7 +20,9 @@ obey_ctrl_c()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the marker means."""
+    """Say what the marker means, and where guests are kept."""
+    # `pytester` gives its test a home of its own, in which they would be built, and accelerators probed, once more.
+    os.environ.setdefault("XDG_CACHE_HOME", os.fspath(cache_folder().parent))
     config.addinivalue_line("markers", "full: runs in the full tier only, `make vm-test-full`")
 
 

@@ -27,7 +27,7 @@ WAYS = pytest.mark.parametrize("way", [(), ("--direct",)], ids=["daemon", "direc
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> str:
-    write_files(tmp_path, {"one": b"the first\n", "two": os.urandom(12 << 20)})
+    write_files(tmp_path, {"one": b"the first\n", "two": os.urandom(6 << 20)})
     return write_recipe(tmp_path, "--rock-ridge /one=one /two=two")
 
 
@@ -71,7 +71,7 @@ def test_another_image_is_never_mixed_in(
     script = f"""
         $B dd if=/dev/vda bs=64k count=8 2>/dev/null | $B sha256sum; echo first
         read answer </dev/ttyS0; {DROP}
-        $B dd if=/dev/vda bs=64k skip=100 count=1 of=/dev/null 2>&1
+        $B dd if=/dev/vda bs=64k skip=90 count=1 of=/dev/null 2>&1
         $B dd if=/dev/vda bs=64k count=1 of=/dev/null 2>&1; echo over"""
     start = hashlib.sha256(rendered(recipe)[: 8 << 16]).hexdigest().encode()
     with exporting(recipe, "vhost-user-blk", *way) as (process, path):

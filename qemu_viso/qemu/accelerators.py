@@ -155,7 +155,8 @@ def warn_of_rejection(found: Sequence[Verdict]) -> None:
 
 
 def _key(program: str) -> str:
-    """What a verdict holds for: this boot of the host, and this file of QEMU."""
+    """What a verdict holds for: this boot of the host, and this file of QEMU, by whatever link it was found."""
+    program = os.path.realpath(program)
     try:
         boot = _BOOT_ID.read_text().strip()
     except OSError:

@@ -71,6 +71,8 @@ def test_verdicts_are_remembered_until_something_changes(tmp_path: Path, monkeyp
     first = asyncio.run(verdicts(tmp_path, program=program))
     assert [each.works for each in first] == [False, True]
     assert asyncio.run(verdicts(tmp_path, program=program)) == first
+    (tmp_path / "link").symlink_to(program)
+    assert asyncio.run(verdicts(tmp_path, program=str(tmp_path / "link"))) == first
     assert (tmp_path / "calls").read_text() == "x"
     fake_program(tmp_path, body + " ")
     asyncio.run(verdicts(tmp_path, program=program))
