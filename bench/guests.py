@@ -34,7 +34,7 @@ from qemu_viso.qemu.served import ServedImage
 from qemu_viso.verify.contents import Sums, content_piece
 from qemu_viso.verify.diff import compare
 from qemu_viso.verify.expected import expected_view
-from qemu_viso.verify.run import Looking
+from qemu_viso.verify.run import Looking, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ async def looked(recipe: Path, rounds: int) -> float:
     build = build_guest(load_definition("linux-cloud"))
     found = []
     with ServedImage(opened.image) as served:
-        async with booted(build, bus, served.medium, Deadline.after(LONG), ["rock"]) as session:
+        async with booted(build, bus, served.medium, Deadline.after(LONG), ["rock"], names=names_of(opened)) as session:
             for _ in range(rounds):
                 began = time.monotonic()
                 looking = Looking(session, opened, build.definition.name, bus.name, Sums())

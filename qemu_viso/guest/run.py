@@ -40,12 +40,20 @@ def kernel_of(build: GuestBuild) -> DirectKernel:
     return DirectKernel(str(build.kernel), str(build.initrd), arguments_for(build.definition))
 
 
+NAMES_A_MIB = 1024
+"""What Linux keeps of a name that it has shown, its inode and directory entry, is a KiB. Without room for all of them
+it looks for each again and again, from the directory's first record on."""
+NAMES_MIB = 2048
+"""No more than this: reading names anew takes only time."""
+
+
 def spec_for(
     build: GuestBuild,
     bus: Bus,
     medium: Medium,
     accelerator: str = "tcg",
     *,
+    names: int = 0,
     from_medium: bool = False,
     firmware: Literal["bios", "uefi"] = "bios",
     sandbox: bool = True,
@@ -54,6 +62,7 @@ def spec_for(
     """The machine in which a guest looks at a medium.
 
     With `from_medium` the firmware starts what is on the medium, which must be this guest, instead of QEMU its kernel.
+    `names` says how many the media hold that it will look at; it gets memory for them.
 
     Raises:
         ConfigurationError: the guest's kernel cannot drive the bus.
@@ -71,8 +80,11 @@ def spec_for(
         spec = machine_for(definition.platform, bus, medium, *others, accelerator=accelerator, sandbox=sandbox)
         return replace(spec, memory=UEFI_MEMORY, agent=False)
     if from_medium:
-        return machine_for(definition.platform, bus, medium, boot=firmware, accelerator=accelerator, sandbox=sandbox)
-    return machine_for(definition.platform, bus, medium, kernel_of(build), accelerator=accelerator, sandbox=sandbox)
+        spec = machine_for(definition.platform, bus, medium, boot=firmware, accelerator=accelerator, sandbox=sandbox)
+    else:
+        kernel = kernel_of(build)
+        spec = machine_for(definition.platform, bus, medium, kernel, accelerator=accelerator, sandbox=sandbox)
+    return replace(spec, memory=spec.memory + min(names // NAMES_A_MIB, NAMES_MIB))
 
 
 class Session:
@@ -156,6 +168,7 @@ async def booted(
     deadline: Deadline,
     namespaces: Sequence[Namespace],
     *,
+    names: int = 0,
     accelerator: str = "tcg",
     from_medium: bool = False,
     firmware: Literal["bios", "uefi"] = "bios",
@@ -171,6 +184,7 @@ async def booted(
             qemu-storage-daemon.
         deadline: by when the guest must answer.
         namespaces: in which it will be asked to look; a guest with an agent may be asked for others too.
+        names: how many the media hold that it will look at; it gets memory for them.
         accelerator: what executes the guest's instructions.
         from_medium: the guest's kernel and initial RAM disk are on the medium, and the firmware starts them.
         firmware: the one that does.
@@ -195,6 +209,7 @@ async def booted(
             bus,
             medium,
             accelerator,
+            names=names,
             from_medium=from_medium,
             firmware=firmware,
             sandbox=sandbox,

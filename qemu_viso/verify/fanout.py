@@ -19,7 +19,7 @@ from qemu_viso.qemu.served import ServedImages
 from qemu_viso.verify.contents import Sums
 from qemu_viso.verify.keep import Failure, keep_failure
 from qemu_viso.verify.report import NEWLINE, Report
-from qemu_viso.verify.run import Looking, allowance
+from qemu_viso.verify.run import Looking, allowance, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -204,6 +204,7 @@ class _OneMachine:
                     served.medium_of(self._export(0)),
                     self._deadline(self._looks[0], verdict),
                     self._looks[0].namespaces,
+                    names=max(names_of(look.opened) for look in self._looks),
                     accelerator=verdict.accelerator,
                     sandbox=verdict.sandbox,
                     from_medium=self._options.from_medium,

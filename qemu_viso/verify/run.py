@@ -34,6 +34,11 @@ NARROWED = 4
 """Files of wrong content in which the first wrong byte is looked for."""
 
 
+def names_of(opened: Opened) -> int:
+    """How many names there are in an image, roughly: usual files and directories have a region each."""
+    return len(opened.image.regions)
+
+
 def allowance(opened: Opened, namespaces: int, accelerator: str, seconds: float | None = None) -> float:
     """How long a guest may look at a recipe: some seconds, and what its names and data take even a slow guest.
 
@@ -43,9 +48,9 @@ def allowance(opened: Opened, namespaces: int, accelerator: str, seconds: float 
         accelerator: what executes the guest's instructions.
         seconds: the fixed part; the default for the accelerator if not given.
     """
-    regions = opened.image.regions
-    data = sum(each.size for each in regions.contents if each is not None and each.size < CONTENT_LIMIT)
-    work = namespaces * (data / DATA_RATE + len(regions) / ENTRY_RATE)
+    contents = opened.image.regions.contents
+    data = sum(each.size for each in contents if each is not None and each.size < CONTENT_LIMIT)
+    work = namespaces * (data / DATA_RATE + names_of(opened) / ENTRY_RATE)
     return guest_seconds(accelerator, seconds) + stretch(accelerator) * work
 
 

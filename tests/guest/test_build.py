@@ -10,7 +10,7 @@ import pytest
 
 from qemu_viso.errors import CannotCreateError, ConfigurationError, InputOutputError, MissingInputError
 from qemu_viso.guest import build as builder
-from qemu_viso.guest.build import build_guest, build_key, find_build, write_initrd
+from qemu_viso.guest.build import GuestBuild, build_guest, build_key, find_build, write_initrd
 from qemu_viso.guest.cpio import CpioWriter
 from qemu_viso.guest.definition import GuestDefinition, load_definition
 from qemu_viso.guest.packages import Apt, Package, debian_mirror, unpack
@@ -240,6 +240,15 @@ def test_a_build_without_its_root_file_system(
     assert root.read_text() == "bookworm amd64 ('systemd-sysv',)"
     root.unlink()
     assert find_build(definition, tmp_path) is None
+
+
+@pytest.mark.parametrize(("names", "more"), [(0, 0), (1000, 0), (1_000_000, 976), (50_000_000, 2048)])
+def test_memory_for_names(definition: GuestDefinition, tmp_path: Path, names: int, more: int) -> None:
+    """A machine for a medium of many names has a KiB more for each, within reason."""
+    build = GuestBuild(definition, tmp_path / "vmlinuz", tmp_path / "initrd", ())
+    bus = BUSES[definition.buses[0]]
+    usual = spec_for(build, bus, FileMedium("x")).memory
+    assert spec_for(build, bus, FileMedium("x"), names=names).memory == usual + more
 
 
 def test_readers_that_are_no_linux(tmp_path: Path) -> None:

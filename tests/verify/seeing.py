@@ -49,6 +49,7 @@ class Guests:
         self.on_view = on_view
         self.log: list[str] = []
         self.allowed: list[float] = []
+        self.names: list[object] = []
         self.running = 0
         self.most = 0
 
@@ -63,6 +64,7 @@ class Guests:
         **options: object,
     ) -> AsyncIterator[PretendedSession]:
         self.allowed.append(deadline.remaining)
+        self.names.append(options["names"])
         self.log.append(f"boot {bus.name} {medium.export}")
         self.running += 1
         self.most = max(self.most, self.running)

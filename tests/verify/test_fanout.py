@@ -16,7 +16,7 @@ from qemu_viso.qemu.accelerators import Verdict
 from qemu_viso.verify import fanout
 from qemu_viso.verify.fanout import FanOut, Options, skipped
 from qemu_viso.verify.plan import plan
-from qemu_viso.verify.run import allowance
+from qemu_viso.verify.run import allowance, names_of
 from tests.recipes import opened
 from tests.verify.seeing import Guests
 
@@ -67,6 +67,16 @@ def outcomes(reports: list[Report]) -> list[str]:
 
 
 ALL_PASSED = [f"{name} {namespace} passed" for name in ("one", "two", "three") for namespace in ("rock", "plain")]
+
+
+def test_a_guest_gets_memory_for_the_largest_recipe(recipes: list[Opened], guests: Guests, tmp_path: Path) -> None:
+    many = {f"many/{number}": b"x" for number in range(300)}
+    (tmp_path / "many").mkdir()
+    recipes[1] = opened(tmp_path / "many", "-R --no-joliet --volume-id=two /=many", files=many)
+    guests.trees["recipe-2"] = recipes[1].tree
+    assert {each.outcome for each in run(recipes, ["scsi-cd"], tmp_path / "kept")} == {"passed"}
+    (names,) = guests.names
+    assert names == names_of(recipes[1]) > 300
 
 
 def test_one_boot_for_all_recipes(recipes: list[Opened], guests: Guests, tmp_path: Path) -> None:
