@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,12 +16,12 @@ from qemu_viso.sources.host import HostFile, read_files
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qemu_viso.image.regions import Content
-
 
 SECTOR = 2048
 WHOLE_FILE = 1 << 16
 """Bytes up to which a file that is wanted as a whole is not worth a handle."""
+PART_FILE = 1 << 14
+"""The same for a file of which a part is wanted."""
 
 _ZEROS = memoryview(bytes(1 << 20))
 
@@ -95,47 +95,59 @@ class Image:
     def gather(self, offset: int, length: int) -> list[bytes | memoryview]:
         """The bytes of a range, read and verified, in as many parts as come to hand.
 
-        Made for ranges of many small files: one that is wanted as a whole is opened, read, checked and closed, and
-        no handle is kept. The errors of `read`.
+        Made for ranges of many small files: these are opened, read, checked and closed, and no handle is kept. The
+        errors of `read`.
         """
-        starts, contents = self.regions.starts, self.regions.contents
-        found: list[bytes | memoryview] = []
+        starts = self.regions.starts
         stop = offset + length
+        found: list[bytes | memoryview] = []
         index = bisect_right(starts, offset) - 1
-        last = len(starts) if stop == self.size else bisect_right(starts, stop) - 1  # it does not end in the range
+        behind = bisect_left(starts, stop, index)
         while offset < stop:
             first = index
-            if offset == starts[index]:
-                while index < last and _is_short_file(contents[index]):
-                    index += 1
+            index = self._after_small_files(first, behind, offset, stop)
             if index > first:
-                offset = self._gather_files(first, index, found)
+                end = min(self._end(index - 1), stop)
+                self._gather_files(first, index, offset, stop, found)
             else:
-                index += 1
-                end = starts[index] if index < len(starts) else self.size
-                end = min(end, stop)
+                end = min(self._end(index), stop)
                 found.extend(self.read_piece(piece) for piece in self.pieces(offset, end - offset))
-                offset = end
+                index += 1
+            offset = end
         return found
 
-    def _gather_files(self, first: int, last: int, found: list[bytes | memoryview]) -> int:
-        """The files of some regions with their padding, each opened, read and closed; where the last region ends."""
-        starts = self.regions.starts
+    def _end(self, index: int) -> int:
+        """Where a region ends."""
+        return self.regions.starts[index + 1] if index + 1 < len(self.regions) else self.size
+
+    def _after_small_files(self, first: int, behind: int, offset: int, stop: int) -> int:
+        """The first region from `first` on, but before `behind`, for which a handle costs less than to read it all."""
+        starts, contents = self.regions.starts, self.regions.contents
+        for index in range(first, behind):
+            content = contents[index]
+            if type(content) is not HostFile or content.size > WHOLE_FILE:
+                return index
+            if content.size > PART_FILE and (starts[index] < offset or starts[index] + content.size > stop):
+                return index
+        return behind
+
+    def _gather_files(self, first: int, last: int, offset: int, stop: int, found: list[bytes | memoryview]) -> None:
+        """Of the files of some regions, with their padding, what lies in the range."""
         files: list[HostFile] = self.regions.contents[first:last]  # type: ignore[assignment] # the caller has looked
-        ends = starts[first + 1 : last + 1]
-        if last == len(starts):
-            ends.append(self.size)
+        bounds = [*self.regions.starts[first:last], self._end(last - 1)]
         try:
             contents = read_files(files)
         except StaleSourceError as error:
             self.mark_stale(error)
             raise
-        for data, start, end in zip(contents, starts[first:last], ends, strict=True):
-            found.append(data)
+        parts: list[bytes | memoryview] = []
+        for data, start, end in zip(contents, bounds, bounds[1:], strict=False):
+            parts.append(data)
             padding = end - start - len(data)
             if padding:
-                found.append(_ZEROS[:padding])
-        return ends[-1]
+                parts.append(_ZEROS[:padding])
+        _cut(parts, offset - bounds[0], bounds[-1] - stop)
+        found += parts
 
     def _parts(self, offset: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
         """(region, its start, low, high): the range cut where regions end, and where padding begins."""
@@ -342,8 +354,14 @@ def _identity(content: HostFile | FileSlice | Joined | Patched) -> str:
     return f"{_identity(content.base)}/{content.edit_offset}:{content.edit.size}"
 
 
-def _is_short_file(content: Content | None) -> bool:
-    return type(content) is HostFile and content.size <= WHOLE_FILE
+def _cut(parts: list[bytes | memoryview], front: int, back: int) -> None:
+    """Take bytes away at both ends of a list that has at least as many."""
+    for at, surplus in ((0, front), (-1, back)):
+        while surplus > 0:
+            part = memoryview(parts.pop(at))
+            surplus -= len(part)
+            if surplus < 0:  # so many of its bytes stay
+                parts.insert(at if at == 0 else len(parts), part[surplus:] if at == 0 else part[:-surplus])
 
 
 def reads_as_zeros(piece: Piece) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from qemu_viso.errors import InternalError, StaleSourceError
 from qemu_viso.image import Generated, Image, RegionMap
 from qemu_viso.image.memory import CACHE_BYTES, MemorySpans
+from qemu_viso.sources.host import HostFile, read_files
 from tests.recipes import opened
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Image, bytes]:
     files = {f"in/d{index % 7}/file {index}": os.urandom(index * 37 % 5000) for index in range(200)}
     files["in/boot.bin"] = os.urandom(10_001)
     files["in/big"] = os.urandom(300_000)
+    files |= {f"in/d0/middling {index}": os.urandom(40_000) for index in range(3)}
     image = opened(folder, "/=in", "-b /boot.bin -no-emul-boot -boot-info-table", files=files).image
     return image, image.read(0, image.size)
 
@@ -35,6 +37,32 @@ def test_gathered_bytes_are_those_of_read(sample: tuple[Image, bytes]) -> None:
         offset = chooser.randrange(image.size)
         length = min(chooser.choice((0, 1, 700, 2048, 50_000, image.size)), image.size - offset)
         assert b"".join(image.gather(offset, length)) == whole[offset : offset + length]
+
+
+def test_which_files_are_gathered_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small ones, and those of middling size that lie in the range."""
+    read: list[str] = []
+
+    def note(files: list[HostFile]) -> list[bytes]:
+        read.extend(file.name for file in files)
+        return read_files(files)
+
+    monkeypatch.setattr("qemu_viso.image.image.read_files", note)
+    names = {"a": 3000, "b": 40_000, "c": 3000, "d": 40_000, "e": 3000, "f": 70_000}
+    image = opened(tmp_path, "/=in", files={f"in/{name}": bytes(size) for name, size in names.items()}).image
+    starts = {content.name: start for start, _, content in image.regions.spans() if isinstance(content, HostFile)}
+    for first, skipped, last, kept, expected in (
+        ("a", 1, "e", 1, "abcde"),
+        ("b", 0, "d", 40_000, "bcd"),
+        ("b", 1, "d", 40_000, "cd"),
+        ("b", 0, "d", 39_999, "bc"),
+        ("b", 1, "c", 1, "c"),
+        ("a", 0, "f", 70_000, "abcde"),
+    ):
+        read.clear()
+        offset = starts[first] + skipped
+        image.gather(offset, starts[last] + kept - offset)
+        assert read == list(expected)
 
 
 def test_spans_are_stretches_of_the_image(sample: tuple[Image, bytes]) -> None:
