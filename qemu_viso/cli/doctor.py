@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from qemu_viso.qemu.inventory import Inventory
     from qemu_viso.qemu.programs import Found
 
-PROBED = "qemu-system-x86_64"
-"""The program under which accelerators are tried."""
+PROBING = {"qemu-system-x86_64", "setpriv"}
+"""The programs with which accelerators are tried."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     systems = definitions_folder() / "systems"
     definitions += [load_definition(name, systems) for name in guest_names(systems)]
     guests = {each.name: find_build(each) is not None for each in definitions}
-    qemu = next(found for found in programs if found.program.name == PROBED)
-    accelerators = signals.run(verdicts(anew=True)) if qemu.path is not None else []
+    present = {found.program.name for found in programs if found.path is not None}
+    accelerators = signals.run(verdicts(anew=True)) if present >= PROBING else []
     qemus = inventories()
     lacking = [found for found in programs if found.path is None and found.program.required]
     if arguments.json:

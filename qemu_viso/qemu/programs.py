@@ -30,6 +30,7 @@ class Program:
 PROGRAMS = (
     Program("qemu-system-x86_64", "qemu-system-x86", "booting x86 guests", required=True),
     Program("qemu-storage-daemon", "qemu-system-common", "vhost-user-blk through QEMU's daemon", required=True),
+    Program("setpriv", "util-linux", "processes that end with ours", required=True),
     Program("apt-get", "apt", "building guests", required=True),
     Program("dpkg-deb", "dpkg", "building guests", required=True),
     Program("qemu-system-aarch64", "qemu-system-arm", "the guest linux-arm64", required=False),

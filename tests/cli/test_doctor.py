@@ -20,7 +20,7 @@ from tests.qemu.fakes import fake_program
 ROOT = Path(__file__).resolve().parent.parent.parent
 OVMF = Path("/usr/share/OVMF")
 # Essential in Debian, or brought by QEMU.
-THERE_ANYHOW = {"apt", "dpkg", "qemu-system-common"}
+THERE_ANYHOW = {"util-linux", "apt", "dpkg", "qemu-system-common"}
 # What these have is no program.
 NO_PROGRAMS = {
     "isolinux", "syslinux-common", "ovmf", "grub-pc-bin", "grub-efi-amd64-bin", "debian-installer-12-netboot-amd64"
@@ -109,6 +109,18 @@ def test_what_is_missing(tmp_path: Path) -> None:
     assert line(done.stdout, "xorriso").startswith("missing (optional)")
     assert line(done.stdout, "accelerator tcg").startswith("works (")
     assert line(done.stdout, "guest linux-cloud") == "not built yet"
+
+
+def test_without_the_program_that_starts_others(tmp_path: Path) -> None:
+    """Everything is told but what needs it."""
+    fake_program(tmp_path, "print('QEMU emulator version 7.2.1')", "qemu-system-x86_64")
+    (tmp_path / "python3").symlink_to(shutil.which("python3") or "python3")
+    (tmp_path / "env").symlink_to(shutil.which("env") or "env")
+    done = qemu_viso("doctor", PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert (done.returncode, done.stderr) == (69, "")
+    assert line(done.stdout, "setpriv").startswith("missing  ")
+    assert line(done.stdout, "qemu-system-x86_64").startswith("7.2.1")
+    assert "accelerator" not in done.stdout
 
 
 def test_guests(content: dict[str, dict[str, bool]], words: str) -> None:
