@@ -215,6 +215,7 @@ class Server:
             poll.register(sock, select.POLLIN)
         for each in (poll, pause):
             each.register(self._closed, select.POLLIN)
+        told = False
         while True:
             ready = [descriptor for descriptor, _ in poll.poll()]
             if self._closed in ready:
@@ -225,9 +226,12 @@ class Server:
                 except (BlockingIOError, ConnectionError):
                     continue  # the client has gone again
                 except OSError as error:  # no descriptors or no memory: that takes a moment
-                    logger.warning("a connection cannot be accepted: %s", error.strerror)
+                    if not told:
+                        logger.warning("a connection cannot be accepted: %s", error.strerror)
+                    told = True
                     pause.poll(ACCEPT_PAUSE)
                     continue
+                told = False
                 self._welcome(accepted)
 
     def _welcome(self, sock: socket.socket) -> None:

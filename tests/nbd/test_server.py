@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ import pytest
 
 from qemu_viso.errors import UsageError
 from qemu_viso.nbd import Limits, Server, listen_tcp, listen_unix
+from qemu_viso.nbd.server import ACCEPT_PAUSE
 from qemu_viso.nbd.uri import UnixAddress
 from tests.nbd.images import Mixed, mixed
 from tests.nbd.wire import OPT, READ, WRITE, Client, info_data, option, request
@@ -196,9 +198,11 @@ class Heard(logging.Handler):
         super().__init__()
         self._words = words
         self._event = threading.Event()
+        self.times = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._words in record.getMessage():
+            self.times += 1
             self._event.set()
 
     def wait(self) -> None:
@@ -213,9 +217,11 @@ def test_a_server_without_descriptors_accepts_again_when_it_has_some(image: Mixe
         with Server({"test": image.image}, listener, workers=workers):
             with descriptors_left(1), connect(listener) as waiting:
                 heard.wait()
+                time.sleep(3 * ACCEPT_PAUSE / 1000)  # it tries again, and does not say so each time
                 waiting.shutdown(socket.SHUT_WR)
             with Client(path_of(listener)) as client:
                 assert client.read(0, 512) == bytes(512)
+        assert heard.times == 1
     finally:
         logging.getLogger("qemu_viso.nbd").removeHandler(heard)
 
