@@ -84,11 +84,12 @@ class Layout:
         for hierarchy in self._hierarchies:
             hierarchy.plan(self._visit)
             tree.warnings += _shortened(hierarchy.flavour)
-            if len(hierarchy.directories) > MAX_PARENT:
-                tree.warnings.append(
-                    f"{len(hierarchy.directories)} directories are more than a path table can number; "
-                    "readers that rely on path tables will not find all of them"
-                )
+        most = max(len(hierarchy.directories) for hierarchy in self._hierarchies)
+        if most > MAX_PARENT:
+            tree.warnings.append(
+                f"{most} directories are more than a path table can number; "
+                "readers that rely on path tables will not find all of them"
+            )
         if self._udf is not None:
             self._udf.plan(self._visit)
         if tree.weights:
