@@ -184,11 +184,12 @@ class Builder:
     def remove(self, step: steps.Remove) -> None:
         """Take names away."""
         removed = False
+        off = frozenset(namespace for namespace in Namespace if not self.tree.settings.is_on(namespace))
         for path, namespaces in specified(step.names, self._names):
             names = graft.components(path)
             if not names:
                 raise RecipeError("the root directory cannot be removed")
-            removed |= graft.remove(self.tree.root, names, filter(self.tree.settings.is_on, namespaces))
+            removed |= graft.remove(self.tree.root, names, namespaces, off, self.refuse)
         if step.must_exist and not removed:
             shown = "', '".join(path for path in step.names if path is not None)
             raise RecipeError(f"'{shown}' is not in the image, so it cannot be removed", hint="use ':remove:' instead")

@@ -194,32 +194,55 @@ def _agreeing(one: Directory, other: Directory, namespaces: frozenset[Namespace]
     return [within for _, sharing in list(one.groups(namespaces)) for _, within in list(other.groups(sorted(sharing)))]
 
 
-def remove(root: Directory, path: list[str], namespaces: Iterable[Namespace]) -> bool:
+def remove(
+    root: Directory,
+    path: list[str],
+    namespaces: Iterable[Namespace],
+    off: frozenset[Namespace] = frozenset(),
+    refuse: Refuse = at_once,
+) -> bool:
     """Take what a path leads to in some namespaces out of all, again and again until nothing is found (section D2).
 
+    In a namespace that is off, VirtualBox has no names. Here it has those that it would show if it were turned on
+    later, so what the path leads to there has no name in it any more; its names in those that are on stay.
+
+    Args:
+        root: the root directory.
+        path: the names on the path.
+        namespaces: where it is looked up.
+        off: those that are off.
+        refuse: is called with what cannot be removed.
+
     Returns:
-        whether anything was removed.
+        whether anything was removed that is in a namespace which is on.
 
     Raises:
         RecipeError: it is the boot catalog.
     """
     removed = False
     for namespace in sorted(namespaces):
-        while True:
-            parent = find(root, path[:-1], namespace)
-            if not isinstance(parent, Directory):
-                break
-            found = parent.listings[namespace].find(path[-1])
-            if found is None:
-                break
-            if is_boot_catalog(found[1]):
-                raise RecipeError(
+        while (found := _entry(root, path, namespace)) is not None:
+            parent, name, node = found
+            if is_boot_catalog(node):
+                error = RecipeError(
                     f"'/{'/'.join(path)}' is the boot catalog, which cannot be removed",
                     hint="--rename moves it; without -c it has no name",
                 )
-            _unname(root, parent, *found)
-            removed = True
+                refuse(error, frozenset((namespace,)))
+                break
+            if namespace in off:
+                unname(root, node, off)
+            else:
+                _unname(root, parent, name, node)
+                removed = True
     return removed
+
+
+def _entry(root: Directory, path: list[str], namespace: Namespace) -> tuple[Directory, str, Node] | None:
+    """What a path leads to in a namespace, with the directory that lists it and its name there."""
+    parent = find(root, path[:-1], namespace)
+    found = parent.listings[namespace].find(path[-1]) if isinstance(parent, Directory) else None
+    return None if found is None or not isinstance(parent, Directory) else (parent, *found)
 
 
 def _unname(root: Directory, parent: Directory, name: str, node: Node) -> None:
