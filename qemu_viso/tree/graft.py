@@ -317,11 +317,19 @@ def _obstacle(root: Directory, old: list[str], new: list[str], namespace: Namesp
     old_path, new_path = "/" + "/".join(old), "/" + "/".join(new)
     node, target = find(root, old, namespace), find(root, new[:-1], namespace)
     if node is None:
-        return RecipeError(f"'{old_path}' is not in the image, so it cannot be renamed")
+        return RecipeError(
+            f"'{old_path}' is not in the image's {namespace.title} names, so it cannot be renamed",
+            hint="put --rename behind what adds it; with a --name-setup, give the name that it has in each namespace",
+        )
     if not isinstance(target, Directory):
-        return RecipeError(f"'{new_path}' has no directory to be in", hint="add the directory first")
+        return RecipeError(
+            f"'{new_path}' has no directory to be in", hint="add the directory first: --rename makes none"
+        )
     if any(find(root, new[:depth], namespace) is node for depth in range(len(new))):
-        return RecipeError(f"'{old_path}' cannot be moved below itself")
+        return RecipeError(
+            f"'{old_path}' cannot be moved to '{new_path}', which is below itself",
+            hint="name a directory outside of it",
+        )
     found = target.listings[namespace].find(new[-1])
     return taken(new_path, found, new[-1]) if found is not None and found[1] is not node else None
 

@@ -87,7 +87,8 @@ def _letters(word: str) -> list[Match] | None:
 
 def _refuse_known(name: str, begin: str = "") -> None:
     if name in known.MISPLACED:
-        raise BadValueError(begin + known.MISPLACED[name])
+        wrong, hint = known.MISPLACED[name]
+        raise BadValueError(begin + wrong, hint)
     if name in known.REFUSED:
         instead = known.INSTEAD.get(name) or known.INSTEAD.get(name[1:])
         raise BadValueError(
