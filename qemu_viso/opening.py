@@ -102,7 +102,9 @@ def host_file(path: str) -> HostFile:
     except OSError as error:
         raise open_error(path, error) from None
     if not stat.S_ISREG(status.st_mode) or not status.st_size:
-        raise InputOutputError(f"'{path}' is not an image: it is no regular file, or empty")
+        raise InputOutputError(
+            f"'{path}' is not an image: it is no regular file, or empty", hint="name a recipe or an ISO image"
+        )
     folder, name = os.path.split(path)
     directory = HostDirectory(None, folder, status.st_dev)
     return HostFile(directory, name, status.st_size, status.st_mtime_ns, status.st_ino)

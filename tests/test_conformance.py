@@ -1,7 +1,12 @@
-"""Every measured case of the VISO language, from its recipe to the image as a reader that is not ours sees it."""
+"""Every measured case of the VISO language, from its recipe to the image as a reader that is not ours sees it.
+
+Three cases are judged anew, see `JUDGED_ANEW`; the README beside them says why.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,29 +27,11 @@ if TYPE_CHECKING:
 
 CASES = {case.name: case for case in cases.load()}
 
-# Where we mean to differ from what was measured; `check --portable` tells of each (`tests/viso/test_portable.py`).
-INTENDED = {
-    # A Rock Ridge name given apart from the ISO 9660 name is a name of its own here; VirtualBox parses it for nothing.
-    "ns-iso-rr-joliet": {
-        "Rock Ridge: '/I.TXT' is missing",
-        "Rock Ridge: '/rock-name' is not expected",
-    },
-    # The mended quoting defect: a backslash in double quotes stays one. And Joliet cannot have it in a name.
-    "q-bourne-clean": {
-        "Rock Ridge: '/bs\"n' is missing",
-        "Rock Ridge: '/bs\\\\n' is not expected",
-        "Joliet: '/bs\"n' is missing",
-        "Joliet: '/bs\\\\x' is missing",
-        "Joliet: '/dol$x`y\\\\z' is missing",
-        "Joliet: '/sq\\\\n' is missing",
-        "Joliet: '/bs_n' is not expected",
-        "Joliet: '/bs_x' is not expected",
-        "Joliet: '/dol$x`y_z' is not expected",
-        "Joliet: '/sq_n' is not expected",
-    },
-}
-# VirtualBox refuses `u+x`; here `--chmod` takes every mode that chmod(1) takes.
-UNDERSTOOD = "err-chmod-badmode"
+# Measured to something else than what we do, because VirtualBox gets these wrong: they came as `same`, `same` and
+# `error`, and are `beyond` here. `check --portable` tells of each (`tests/viso/test_portable.py`).
+JUDGED_ANEW = {"ns-iso-rr-joliet": "same", "q-bourne-clean": "same", "err-chmod-badmode": "error"}
+# The SHA-256 of the file of cases as it was measured.
+MEASURED = "d824bbdb3149e371e2bdaa156f8c83adee9bf6192b897058caf3ac4be1433dd5"
 
 # Rules that recipes break on request, as they do with VirtualBox and mkisofs: texts as they are given, names of files
 # that are not there, Joliet names as long as a record holds, directories as deep as the source has them.
@@ -138,6 +125,11 @@ def legal_identifiers(image: Image) -> None:
     assert all(node.identifier.strip(b".;1") for path, node in image.primary.tree.items() if path != "/")
 
 
+def owner_may_execute(image: Image) -> None:
+    assert image.rock is not None
+    assert image.rock.tree["/a.txt"].mode == stat.S_IFREG | 0o544
+
+
 def with_tables(image: Image) -> None:
     assert image.primary is not None
     assert image.primary.tree["/TRANS.TBL;1"].content is not None
@@ -159,6 +151,9 @@ BIG: View = {"/big": cases.rnd(3, 100000)}
 EFI_IMAGE = cases.rnd(7, 65536)
 X111, X200 = "x" * 111, "x" * 200
 X86, EFI = 0, 0xEF
+# Names that no backslash is in, and those that have one: in Rock Ridge, and in Joliet, which does not allow it.
+PLAIN = ("/q1", "/sq uote", "/dq uote", "/esc aped", '/dq"in', "/unié", "/empty")
+BACKSLASHES = {"/bs\\n": "/bs_n", "/dol$x`y\\z": "/dol$x`y_z", "/sq\\n": "/sq_n", "/bs\\x": "/bs_x"}
 
 
 def beyond() -> dict[str, Wanted]:
@@ -174,6 +169,11 @@ def beyond() -> dict[str, Wanted]:
         "file-target-dir-trailing-slash": both(below("/x", A)),
         "root-file": both(A),
         "ns-joliet-only": Wanted({}, D),
+        "ns-iso-rr-joliet": Wanted({"/rock-name": b"aaa\n"}, {"/j.txt": b"aaa\n"}, check=identifiers("/I.TXT;1")),
+        "q-bourne-clean": Wanted(
+            dict.fromkeys((*PLAIN, *BACKSLASHES), b"aaa\n"), dict.fromkeys((*PLAIN, *BACKSLASHES.values()), b"aaa\n")
+        ),
+        "err-chmod-badmode": both(A, owner_may_execute),
         "err-graft-points": both({"/x": b"aaa\n"}),
         "rock-after": Wanted(None, A | B, check=plain),
         "no-joliet-after": Wanted(A | B, None, check=plain),
@@ -247,11 +247,11 @@ def test_same_as_measured(name: str, tmp_path: Path) -> None:
     opened = open_viso(make(name, tmp_path))
     image = inspect(opened.image.read, opened.image.size)
 
-    assert set(cases.compare(CASES[name], image)) == INTENDED.get(name, set())
+    assert cases.compare(CASES[name], image) == []
     assert image.violations(*TOLERATED, *TOLERATED_IN.get(name, ())) == []
 
 
-@pytest.mark.parametrize("name", [name for name in names("error") if name != UNDERSTOOD])
+@pytest.mark.parametrize("name", names("error"))
 def test_refused(name: str, tmp_path: Path) -> None:
     path = make(name, tmp_path)
 
@@ -265,14 +265,6 @@ def test_refused(name: str, tmp_path: Path) -> None:
     assert error.message
     assert "\n" not in error.message
     assert not error.message.endswith(".")
-
-
-def test_a_symbolic_mode_is_understood(tmp_path: Path) -> None:
-    opened = open_viso(make(UNDERSTOOD, tmp_path))
-    image = inspect(opened.image.read, opened.image.size)
-
-    assert image.rock is not None
-    assert image.rock.tree["/a.txt"].mode == stat.S_IFREG | 0o544
 
 
 @pytest.mark.parametrize("name", names("beyond"))
@@ -292,3 +284,18 @@ def test_beyond_what_virtualbox_does(name: str, tmp_path: Path) -> None:
 def test_every_case_is_looked_at() -> None:
     assert set(beyond()) == set(names("beyond"))
     assert len(CASES) == 139
+
+
+def test_what_was_measured_is_kept() -> None:
+    """Without what makes three cases `beyond`, the file is byte for byte the measured one."""
+    text = ""
+    for line in (cases.DATA / "cases.jsonl").read_text("utf-8").splitlines(keepends=True):
+        case = json.loads(line)
+        if case["name"] in JUDGED_ANEW:
+            assert case.pop("virtualbox")
+            assert case.pop("want")
+            case["verdict"] = JUDGED_ANEW[case["name"]]
+            line = json.dumps(case, sort_keys=True, ensure_ascii=False) + "\n"
+        text += line
+
+    assert hashlib.sha256(text.encode()).hexdigest() == MEASURED

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     from uuid import uuid4
 
     from qemu_viso.viso.recipe import Quoting
-    from qemu_viso.viso.seeds import seed_words
+    from qemu_viso.viso.seeds import label_where_heard, seed_words
     from qemu_viso.viso.writer import write_recipe
 
     words = list(arguments.words)
@@ -94,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         words = [*options, *words, *files]
     output, uuid = arguments.output, uuid4()
     recipe = _read(words, output, uuid)
+    if arguments.seed is not None:
+        recipe = replace(recipe, steps=label_where_heard(recipe.steps))
     warnings = _try(recipe)
     text = write_recipe(recipe.steps, uuid, quoting=Quoting(arguments.quoting))
     warnings += _unportable(text, output)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from qemu_viso.tree.tree import Tree
 
 UNPLACED, QUEUED = -1, -2
+MOST_SECTORS = 0xFFFFFFFF
+"""What the volume space size has room for (ECMA-119 8.4.8): 8 TiB."""
 
 
 def lay_out(tree: Tree) -> Image:
@@ -62,7 +64,7 @@ class Layout:
         data_start = self._place_metadata()
         starts, end = self._place_files(data_start)
         self._end[0] = self._place_tail(end)
-        if self._end[0] > 0xFFFFFFFF:
+        if self._end[0] > MOST_SECTORS:
             raise self._too_large()
         self._append_metadata(data_start, end)
         self._append_files(starts, data_start, end)
@@ -84,11 +86,12 @@ class Layout:
         for hierarchy in self._hierarchies:
             hierarchy.plan(self._visit)
             tree.warnings += _shortened(hierarchy.flavour)
-            if len(hierarchy.directories) > MAX_PARENT:
-                tree.warnings.append(
-                    f"{len(hierarchy.directories)} directories are more than a path table can number; "
-                    "readers that rely on path tables will not find all of them"
-                )
+        most = max(len(hierarchy.directories) for hierarchy in self._hierarchies)
+        if most > MAX_PARENT:
+            tree.warnings.append(
+                f"{most} directories are more than a path table can number; "
+                "readers that rely on path tables will not find all of them"
+            )
         if self._udf is not None:
             self._udf.plan(self._visit)
         if tree.weights:
@@ -150,10 +153,15 @@ class Layout:
         return starts, sector
 
     def _too_large(self) -> RecipeError:
+        from qemu_viso.tree.blame import largest_share
+
+        share = largest_share(self._tree, self._files)
+        most = "" if share is None else f"; most of it is {share.size:,} bytes that come with '{shown(share.source)}'"
         largest = max(self._files, key=lambda file: file.data.size)
         return RecipeError(
-            "the image would be larger than 8 TiB, which ISO 9660 cannot describe",
-            hint=f"leave something out; the largest file is {self._called(largest)} with {largest.data.size} bytes",
+            f"the image would be larger than 8 TiB, which ISO 9660 cannot describe{most}",
+            place=None if share is None else share.place,
+            hint=f"leave something out; the largest file is {self._called(largest)} with {largest.data.size:,} bytes",
         )
 
     def _called(self, file: File) -> str:

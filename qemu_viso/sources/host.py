@@ -6,6 +6,7 @@ hint how to find the file again: what counts is that the identity is the same wh
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from itertools import groupby
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _NEIGHBOURS = 4
 """Files of one directory for which it pays to open the directory: their names alone are looked up."""
+_AGAIN = "open the recipe again to serve its new content"
+READ_HINTS = {
+    errno.EIO: "what it lies on may be failing: the kernel's log ('dmesg') tells more",
+    errno.ELOOP: "name what its symbolic links should lead to; as they are, they lead nowhere",
+    errno.ENAMETOOLONG: "the host allows no such path: each name in it has 255 bytes at most, and all of it 4,095",
+}
+"""What helps where the host cannot read something, as far as anything does."""
 
 
 class HostDirectory:
@@ -103,7 +111,7 @@ class HostFile:
             return
         raise StaleSourceError(
             f"the source '{self.path}' {what} since the recipe was opened",
-            hint="open the recipe again to serve its new content",
+            hint=_AGAIN,
         )
 
     def read(self) -> bytes:
@@ -129,7 +137,7 @@ class HostFile:
             raise open_error(path, error) from None
         self.check(status)
         if len(data) != self.size:
-            raise InputOutputError(f"the source '{path}' ends before its size")
+            raise InputOutputError(f"the source '{path}' ends before its size", hint=_AGAIN)
         return data
 
     def open(self) -> int:
@@ -198,8 +206,13 @@ def open_error(path: str, error: OSError) -> MissingInputError | AccessError | I
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return MissingInputError(f"the source '{path}' does not exist")
     if isinstance(error, PermissionError):
-        return AccessError(f"the source '{path}' may not be read")
-    return InputOutputError(f"the source '{path}' cannot be read: {error.strerror}")
+        return AccessError(
+            f"the source '{path}' may not be read",
+            hint="'ls -l' shows who may read it, and 'chmod' changes that",
+        )
+    return InputOutputError(
+        f"the source '{path}' cannot be read: {error.strerror}", hint=READ_HINTS.get(error.errno or 0)
+    )
 
 
 def scan(directory: str) -> list[tuple[str, os.stat_result]]:

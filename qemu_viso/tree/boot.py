@@ -8,6 +8,7 @@ from qemu_viso.errors import RecipeError
 from qemu_viso.tree.nodes import BOOT_CATALOG, Directory, File, Link
 from qemu_viso.tree.tree import BootEntry
 from qemu_viso.viso.recipe import Media
+from qemu_viso.viso.source import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,8 +90,9 @@ class BootOptions:
         """
         entry = self.current(place)
         if self._has_image(entry):
+            other = spelled(place)
             raise RecipeError(
-                f"boot entry {self._made} already has an image",
+                f"boot entry {self._made} already has an image{other and f', and {other} names another'}",
                 place=place,
                 hint="begin another entry with --eltorito-new-entry",
             )
@@ -142,8 +144,9 @@ class BootOptions:
         for number, (entry, place) in enumerate(zip(self.entries, self._places, strict=True), 1):
             entry.place = place
             if not isinstance(entry.image, File | Directory):
+                begun = spelled(place)
                 raise RecipeError(
-                    f"boot entry {number} has no image",
+                    f"boot entry {number} has no image{begun and f', though {begun} begins it'}",
                     place=place,
                     hint="give it one with -b PATH or --eltorito-add-image SPEC",
                 )

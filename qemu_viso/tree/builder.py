@@ -90,14 +90,13 @@ class Builder:
         self._facts = facts
         self.rules = AttributeRules()
         self.tree = Tree(stem, Directory(self.rules.new_directory(), None))
+        self.tree.base = os.path.dirname(recipe.path) or "."
         self.tree.steps = recipe.steps
         self.tree.warnings.extend(recipe.warnings)
         self._walk = WalkOptions()
         self._clock = Clock(epoch_ns)
         special = None if facts is None else facts.special
-        self._host = HostOrigin(
-            os.path.dirname(recipe.path) or ".", self._walk, self._clock, self.tree.warnings, special
-        )
+        self._host = HostOrigin(self.tree.base, self._walk, self._clock, self.tree.warnings, special)
         self._names: Setup = _DEFAULT_NAMES
         self.refuse = Refusals(self.tree.settings)
         self._naming = Naming(self.tree, self.rules, self.refuse, facts)
@@ -184,14 +183,21 @@ class Builder:
     def remove(self, step: steps.Remove) -> None:
         """Take names away."""
         removed = False
+        off = frozenset(namespace for namespace in Namespace if not self.tree.settings.is_on(namespace))
         for path, namespaces in specified(step.names, self._names):
             names = graft.components(path)
             if not names:
-                raise RecipeError("the root directory cannot be removed")
-            removed |= graft.remove(self.tree.root, names, filter(self.tree.settings.is_on, namespaces))
+                raise RecipeError(
+                    f"'{path}' is the root directory, which cannot be removed",
+                    hint="remove what is in it, name by name",
+                )
+            removed |= graft.remove(self.tree.root, names, namespaces, off, self.refuse)
         if step.must_exist and not removed:
             shown = "', '".join(path for path in step.names if path is not None)
-            raise RecipeError(f"'{shown}' is not in the image, so it cannot be removed", hint="use ':remove:' instead")
+            raise RecipeError(
+                f"'{shown}' is not in the image, so it cannot be removed",
+                hint="put it behind what adds it; ':remove:' is for names that may be missing",
+            )
 
     def rename(self, step: steps.Rename) -> None:
         """Move what one path leads to, to another path, in each namespace."""
@@ -205,7 +211,10 @@ class Builder:
             if to_path.endswith("/") and names:
                 target.append(names[-1])
             if not names or not target:
-                raise RecipeError("the root directory cannot be renamed")
+                raise RecipeError(
+                    f"'{to_path if names else from_path}' is the root directory, and --rename leaves that as it is",
+                    hint="rename what is in it, name by name",
+                )
             graft.rename(self.tree.root, names, target, namespaces, self.refuse)
             if rock is not None and Namespace.ISO in namespaces:
                 self._naming.name_in_rock_ridge(target, rock, step.place)
@@ -322,7 +331,9 @@ class Builder:
         origin, source = self._images.through(step.source)
         node = origin.node(source, self.rules)
         if not isinstance(node, File):
-            raise RecipeError(f"the boot image '{step.source}' is not a file")
+            raise RecipeError(
+                f"the boot image '{step.source}' is not a file", hint="name a file, as in /boot.img=boot.img"
+            )
         if self._facts is not None:
             self._facts.source(node, source, self.tree.settings)
         if self._patterns is not None:
@@ -333,7 +344,11 @@ class Builder:
     def boot_catalog(self, step: steps.BootCatalog) -> None:
         """`-c`: name the boot catalog; a name that it has there already is given up."""
         if any(path is not None and path.endswith("/") for path in step.names):
-            raise RecipeError("the boot catalog is a file, and its name cannot end in a slash")
+            path = next(path for path in step.names if path is not None and path.endswith("/"))
+            raise RecipeError(
+                f"'{path}' ends in a slash, and the boot catalog is a file",
+                hint=f"for instance {path}boot.cat",
+            )
         catalog = self._boot.catalog()
         for _, namespaces in specified(step.names, self._names):
             graft.unname(self.tree.root, catalog, namespaces)
@@ -353,7 +368,7 @@ class Builder:
     def _head(self, source: str, size: int) -> Content:
         file = self._host.file(source)
         if file.size == 0:
-            raise RecipeError(f"'{source}' is empty")
+            raise RecipeError(f"'{source}' is empty", hint="name a file that has content, or leave the option out")
         return FileSlice(file, 0, min(size, file.size))
 
     # --- the end -------------------------------------------------------------------------------------------------
@@ -410,7 +425,7 @@ class Builder:
         if not entries:
             if self._catalog_named is not None:
                 raise RecipeError(
-                    "there is a boot catalog but no boot image",
+                    "there is a boot catalog, which -c names, and no boot image",
                     place=self._catalog_named,
                     hint="give one with -b PATH or --eltorito-add-image SPEC",
                 )

@@ -194,32 +194,55 @@ def _agreeing(one: Directory, other: Directory, namespaces: frozenset[Namespace]
     return [within for _, sharing in list(one.groups(namespaces)) for _, within in list(other.groups(sorted(sharing)))]
 
 
-def remove(root: Directory, path: list[str], namespaces: Iterable[Namespace]) -> bool:
+def remove(
+    root: Directory,
+    path: list[str],
+    namespaces: Iterable[Namespace],
+    off: frozenset[Namespace] = frozenset(),
+    refuse: Refuse = at_once,
+) -> bool:
     """Take what a path leads to in some namespaces out of all, again and again until nothing is found (section D2).
 
+    In a namespace that is off, VirtualBox has no names. Here it has those that it would show if it were turned on
+    later, so what the path leads to there has no name in it any more; its names in those that are on stay.
+
+    Args:
+        root: the root directory.
+        path: the names on the path.
+        namespaces: where it is looked up.
+        off: those that are off.
+        refuse: is called with what cannot be removed.
+
     Returns:
-        whether anything was removed.
+        whether anything was removed that is in a namespace which is on.
 
     Raises:
         RecipeError: it is the boot catalog.
     """
     removed = False
     for namespace in sorted(namespaces):
-        while True:
-            parent = find(root, path[:-1], namespace)
-            if not isinstance(parent, Directory):
-                break
-            found = parent.listings[namespace].find(path[-1])
-            if found is None:
-                break
-            if is_boot_catalog(found[1]):
-                raise RecipeError(
+        while (found := _entry(root, path, namespace)) is not None:
+            parent, name, node = found
+            if is_boot_catalog(node):
+                error = RecipeError(
                     f"'/{'/'.join(path)}' is the boot catalog, which cannot be removed",
                     hint="--rename moves it; without -c it has no name",
                 )
-            _unname(root, parent, *found)
-            removed = True
+                refuse(error, frozenset((namespace,)))
+                break
+            if namespace in off:
+                unname(root, node, off)
+            else:
+                _unname(root, parent, name, node)
+                removed = True
     return removed
+
+
+def _entry(root: Directory, path: list[str], namespace: Namespace) -> tuple[Directory, str, Node] | None:
+    """What a path leads to in a namespace, with the directory that lists it and its name there."""
+    parent = find(root, path[:-1], namespace)
+    found = parent.listings[namespace].find(path[-1]) if isinstance(parent, Directory) else None
+    return None if found is None or not isinstance(parent, Directory) else (parent, *found)
 
 
 def _unname(root: Directory, parent: Directory, name: str, node: Node) -> None:
@@ -294,11 +317,19 @@ def _obstacle(root: Directory, old: list[str], new: list[str], namespace: Namesp
     old_path, new_path = "/" + "/".join(old), "/" + "/".join(new)
     node, target = find(root, old, namespace), find(root, new[:-1], namespace)
     if node is None:
-        return RecipeError(f"'{old_path}' is not in the image, so it cannot be renamed")
+        return RecipeError(
+            f"'{old_path}' is not in the image's {namespace.title} names, so it cannot be renamed",
+            hint="put --rename behind what adds it; with a --name-setup, give the name that it has in each namespace",
+        )
     if not isinstance(target, Directory):
-        return RecipeError(f"'{new_path}' has no directory to be in", hint="add the directory first")
+        return RecipeError(
+            f"'{new_path}' has no directory to be in", hint="add the directory first: --rename makes none"
+        )
     if any(find(root, new[:depth], namespace) is node for depth in range(len(new))):
-        return RecipeError(f"'{old_path}' cannot be moved below itself")
+        return RecipeError(
+            f"'{old_path}' cannot be moved to '{new_path}', which is below itself",
+            hint="name a directory outside of it",
+        )
     found = target.listings[namespace].find(new[-1])
     return taken(new_path, found, new[-1]) if found is not None and found[1] is not node else None
 

@@ -97,7 +97,7 @@ class ExistingImages:
     def pop(self) -> None:
         """`--pop`: sources come from where they came from before the last push."""
         if len(self._origins) == 1:
-            raise RecipeError("there is no pushed image for --pop to undo")
+            raise RecipeError("there is no pushed image for --pop to undo", hint="put --push-iso IMAGE before it")
         self._origins.pop()
 
     def take_over(self, step: ImportIso, given: Container[tuple[Namespace, VolumeField]]) -> frozenset[Namespace]:

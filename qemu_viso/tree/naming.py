@@ -9,6 +9,7 @@ from qemu_viso.errors import RecipeError
 from qemu_viso.tree import graft
 from qemu_viso.tree.nodes import Directory, Namespace
 from qemu_viso.viso.recipe import Name
+from qemu_viso.viso.source import shown as quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,7 @@ class Naming:
         self._rules = rules
         self.named: set[Namespace] = set()
         self._implications = 0
+        self._implying = ""
         self._rock_named: dict[int, tuple[Directory, str, Place]] = {}
 
     def begin(self) -> None:
@@ -99,6 +101,7 @@ class Naming:
 
     def _put_at(self, node: Node, path: str, namespaces: frozenset[Namespace], source: str) -> None:
         names = self._where(node, path, source)
+        self._implying = path
         if self._facts is not None:
             self._facts.named(node, path)
         if graft.ends_in_dots(path) and not (isinstance(node, Directory) and self._is_there(path)):
@@ -116,7 +119,7 @@ class Naming:
         self._implications += 1
         if self._implications > IMPLIED_DIRECTORIES:
             raise RecipeError(
-                f"the recipe implies more than {IMPLIED_DIRECTORIES} directories",
+                f"with {quoted(self._implying)} the recipe implies more than {IMPLIED_DIRECTORIES:,} directories",
                 hint="put them into a directory, and that into the image",
             )
         return self._rules.new_directory()

@@ -25,6 +25,11 @@ class Namespace(IntEnum):
     JOLIET = 1
     UDF = 2
 
+    @property
+    def title(self) -> str:
+        """Its name in a sentence."""
+        return ("ISO 9660", "Joliet", "UDF")[self]
+
 
 ALL_NAMESPACES = frozenset(Namespace)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from qemu_viso.errors import InputOutputError, MissingInputError, RecipeError
 from qemu_viso.sources.host import HostDirectory, HostFile, open_error, scan
 from qemu_viso.tree.nodes import Directory, File, Link
+from qemu_viso.viso.source import shown as quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ class Origin(Protocol):
         """Where the bytes of the file `source` are, which is to be read now rather than put into the image."""
 
 
+_RELATIVE = "a source is looked for from the recipe's directory on"
+_ABSOLUTE = "a source is a path on the host; what it is to be called in the image stands before a '=', as in /x=FILE"
 EARLIEST_NS, LATEST_NS = -62_135_596_800 * 10**9, 253_402_300_799 * 10**9
 """The years 1 to 9999: some file systems keep times that no calendar has, and no date on a medium can tell."""
 
@@ -147,14 +150,15 @@ class HostOrigin:
                     pass
             if os.path.islink(path):
                 raise MissingInputError(
-                    f"the source '{source}' is a symbolic link to '{_read_link(path)}', which cannot be reached"
+                    f"the source '{source}' is a symbolic link to '{_read_link(path)}', which cannot be reached",
+                    hint="name a file or directory, or let the link lead to one",
                 ) from None
             said = open_error(path, error)
-            if isinstance(said, MissingInputError) and not source.startswith("/"):
-                said.hint = "a source is looked for from the recipe's directory on"
+            if isinstance(said, MissingInputError):
+                said.hint = _ABSOLUTE if source.startswith("/") else _RELATIVE
             raise said from None
         except ValueError:
-            raise RecipeError("a source cannot hold a NUL character") from None
+            raise RecipeError(f"the source {quoted(source)} has a NUL character in it") from None
 
     def _path(self, source: str) -> str:
         if ".." in source and not source.startswith("/"):
@@ -175,14 +179,17 @@ class HostOrigin:
             self._walked.append(os.path.dirname(path) or ".")  # where another could take its place
             return self._walk(path, written.rstrip("/"), status, rules)
         raise RecipeError(
-            f"the source '{source}' is a {_kind(status.st_mode)}, and only files and directories can be in an image"
+            f"the source '{source}' is a {_kind(status.st_mode)}, and only files and directories can be in an image",
+            hint="name one of these; special files that a directory holds are left out",
         )
 
     def file(self, source: str) -> HostFile:
         """A regular file that the image is made with, rather than one that is in it."""
         path, _, status = self._resolve(source)
         if not stat.S_ISREG(status.st_mode):
-            raise RecipeError(f"'{source}' is a {_kind(status.st_mode)}, and a file is needed here")
+            raise RecipeError(
+                f"'{source}' is a {_kind(status.st_mode)}, and a file is needed here", hint="name a regular file"
+            )
         return self._host_file(path, status)
 
     def data(self, source: str) -> HostFile:

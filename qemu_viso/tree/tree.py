@@ -91,6 +91,7 @@ class Tree:
         weights: what `-sort` gave to files, by their ids: heavier files lie nearer to the start.
         warnings: sentences about what the image cannot hold as the source has it.
         folders: every host directory whose entries the image depends on.
+        base: the directory that relative sources are relative to.
         steps: the recipe's, so that what is found wrong at the end can be told where it was asked for.
     """
 
@@ -107,6 +108,7 @@ class Tree:
         self.weights: dict[int, int] = {}
         self.warnings: list[str] = []
         self.folders: set[str] = set()
+        self.base = "."
         self.steps: Sequence[Step] = ()
 
     def walk(self, namespace: Namespace) -> Iterator[tuple[str, Node]]:

@@ -7,12 +7,30 @@ _VERSION = "--version -version"
 _OUTPUT = "-o --output -output"
 _DRY_RUN = "--dry-run -dry-run"
 
-# What belongs to a command line, and not into the description of an image.
+# What belongs to a command line, and not into the description of an image: what is wrong with it, and a hint.
 MISPLACED = {
-    **dict.fromkeys(_HELP.split(), "asks for help, which a recipe cannot give"),
-    **dict.fromkeys(_VERSION.split(), "asks for a version, which a recipe cannot give"),
-    **dict.fromkeys(_OUTPUT.split(), "names an output file, and a recipe describes an image that is never written"),
-    **dict.fromkeys(_DRY_RUN.split(), "asks for a dry run, and a recipe writes nothing anyway"),
+    **dict.fromkeys(
+        _HELP.split(),
+        ("asks for help, which a recipe cannot give", "leave it out; the command 'qemu-viso --help' gives it"),
+    ),
+    **dict.fromkeys(
+        _VERSION.split(),
+        ("asks for a version, which a recipe cannot give", "leave it out; the command 'qemu-viso --version' tells it"),
+    ),
+    **dict.fromkeys(
+        _OUTPUT.split(),
+        (
+            "names an output file, and a recipe describes an image that is never written",
+            "leave it out; the command 'qemu-viso render RECIPE -o FILE' makes a file of the image",
+        ),
+    ),
+    **dict.fromkeys(
+        _DRY_RUN.split(),
+        (
+            "asks for a dry run, and a recipe writes nothing anyway",
+            "leave it out; the command 'qemu-viso check RECIPE' tries a recipe",
+        ),
+    ),
 }
 
 # The supported option to use in place of a known one.

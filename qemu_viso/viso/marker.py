@@ -36,7 +36,9 @@ def parse_head(data: bytes, file: str) -> Head:
         raise RecipeError(
             f"this is not a VISO: it does not begin with '{MARKER.decode()}'",
             place=_place(data, start, file),
-            hint="it begins with a byte order mark, which has to go" if data.startswith(b"\xef\xbb\xbf") else None,
+            hint="it begins with a byte order mark, which has to go"
+            if data.startswith(b"\xef\xbb\xbf")
+            else "the marker and a UUID are the first line of a recipe; 'qemu-viso new' writes one",
         )
     value = _VALUE.match(data, start + len(MARKER))
     assert value is not None, "every part of the expression may be empty"

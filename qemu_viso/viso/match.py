@@ -14,7 +14,7 @@ _LOOKS_LONG = re.compile(r"-[A-Za-z][a-z0-9-]{3,40}")
 _LONG = [spelling for spelling in BY_SPELLING if len(spelling) > 2]
 _BY_LETTER: dict[str, list[str]] = {}
 for _option in _LONG:
-    _BY_LETTER.setdefault(_option.lstrip("-")[0].lower(), []).append(_option)
+    _BY_LETTER.setdefault(_option.lstrip("-")[0], []).append(_option)
 _LONGEST = max(map(len, _LONG))
 _FILE_HINT = "a file whose name begins with a dash is written ./-name, or after the word --"
 
@@ -87,7 +87,8 @@ def _letters(word: str) -> list[Match] | None:
 
 def _refuse_known(name: str, begin: str = "") -> None:
     if name in known.MISPLACED:
-        raise BadValueError(begin + known.MISPLACED[name])
+        wrong, hint = known.MISPLACED[name]
+        raise BadValueError(begin + wrong, hint)
     if name in known.REFUSED:
         instead = known.INSTEAD.get(name) or known.INSTEAD.get(name[1:])
         raise BadValueError(
@@ -109,7 +110,7 @@ def _unknown(name: str) -> list[Match]:
 def _like(word: str) -> list[str]:
     """The long option that a word is like, if it is like any, whatever its case."""
     name = _NAME.match(word[: _LONGEST + 1])[0]  # type: ignore[index]
-    return _nearest(name, _LONG, 0.65) or _nearest(name.lower(), _LONG, 0.65)
+    return _nearest(name.lower(), _LONG, 0.65)
 
 
 def _nearest(name: str, options: list[str], similarity: float) -> list[str]:

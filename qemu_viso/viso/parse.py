@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, Place, RecipeError
+from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, Place, QemuVisoError, RecipeError
 from qemu_viso.viso.marker import MARKER, parse_head
 from qemu_viso.viso.match import Match, is_option, match, mistaken_for
 from qemu_viso.viso.names import DEFAULT_NAMES
@@ -40,6 +40,7 @@ RESPONSE_LIMIT = 2 << 20
 DEEPEST_RESPONSE = 3
 # 32 MiB of one-letter words would be 16 million steps of some hundred bytes each.
 MOST_WORDS = 1 << 21
+_FEWER_WORDS = "give directories instead of their files"
 _MOST_WARNINGS = 100
 # Looking for the nearest option takes milliseconds.
 _MOST_LOOKS = 1000
@@ -86,7 +87,19 @@ def parse_recipe(data: bytes, path: str, load: Load) -> Recipe:
 
 def too_large(path: str, size: int) -> RecipeError:
     """What is said about a recipe of so many bytes."""
-    return RecipeError(f"the recipe has {size:,} bytes, and {RECIPE_LIMIT:,} is the most", place=Place(path, 1, 1))
+    return RecipeError(
+        f"the recipe has {size:,} bytes, and {RECIPE_LIMIT:,} is the most", place=Place(path, 1, 1), hint=_FEWER_WORDS
+    )
+
+
+def unreadable(what: str, error: OSError | ValueError, place: Place | None = None) -> QemuVisoError:
+    """What is said about a recipe or a response file, `what`, that is there and cannot be read."""
+    if isinstance(error, PermissionError):
+        return AccessError(
+            f"{what} may not be read", place=place, hint="'ls -l' shows who may read it, and 'chmod' changes that"
+        )
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return InputOutputError(f"{what} cannot be read: {reason}", place=place, hint="a file of text is needed here")
 
 
 @contextmanager
@@ -167,7 +180,7 @@ class _Parser:
                 self._spec(word, place)
             self._words += 1
             if self._words > MOST_WORDS:
-                raise _too_many_words(place)
+                raise _too_many_words(word, place)
         self._remember(source, oddities)
 
     def _remember(self, source: Source, oddities: Oddities) -> None:
@@ -290,7 +303,9 @@ class _Parser:
         self._response_text += len(source.text)
         if self._response_text > RECIPE_LIMIT:
             raise RecipeError(
-                f"with {shown(word)}, response files hold more than {RECIPE_LIMIT:,} characters together", place=place
+                f"with {shown(word)}, response files hold more than {RECIPE_LIMIT:,} characters together",
+                place=place,
+                hint="one that is named again counts again; give directories instead of their files",
             )
         if not name.startswith("/"):
             self.remarks.append(Remark(place, Quirk.RESPONSE_FILE))
@@ -305,16 +320,13 @@ class _Parser:
                 place=place,
                 hint="it is looked for in the recipe's directory",
             ) from None
-        except PermissionError:
-            raise AccessError(f"the response file {shown(word)} may not be read", place=place) from None
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise InputOutputError(f"the response file {shown(word)} cannot be read: {reason}", place=place) from None
+            raise unreadable(f"the response file {shown(word)}", error, place) from None
         if len(data) >= RESPONSE_LIMIT:
             raise RecipeError(
                 f"the response file {shown(word)} has {RESPONSE_LIMIT:,} bytes or more",
                 place=place,
-                hint="it must be smaller",
+                hint="share it out between several, or give directories instead of their files",
             )
         file = posixpath.join(self._directory, name)
         return Source(file, _decode(data, file))
@@ -343,9 +355,9 @@ def _refusal(word: str, error: BadValueError, place: Place) -> RecipeError:
     return RecipeError(f"{shown(word)} {error.wrong}", place=place, hint=error.hint)
 
 
-def _too_many_words(place: Place) -> RecipeError:
+def _too_many_words(word: str, place: Place) -> RecipeError:
     return RecipeError(
-        f"this is one word more than the {MOST_WORDS:,} that a recipe may have",
+        f"{shown(word)} is one word more than the {MOST_WORDS:,} that a recipe may have",
         place=place,
-        hint="give directories instead of their files",
+        hint=_FEWER_WORDS,
     )

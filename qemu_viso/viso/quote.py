@@ -20,7 +20,10 @@ def quote(word: str, quoting: Quoting) -> str:
         RecipeError: the word holds a NUL, or half of a surrogate pair, which no recipe can hold.
     """
     if "\0" in word or not _is_unicode(word):
-        raise RecipeError(f"{shown(word)} cannot stand in a recipe, whose text is UTF-8 without NUL characters")
+        raise RecipeError(
+            f"{shown(word)} cannot stand in a recipe, whose text is UTF-8 without NUL characters",
+            hint="a file with such a name can come in with the directory that holds it",
+        )
     if quoting is Quoting.BOURNE:
         return word if _BOURNE_PLAIN.fullmatch(word) else "'" + word.replace("'", r"'\''") + "'"
     if _MS_PLAIN.fullmatch(word):

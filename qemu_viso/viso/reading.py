@@ -6,10 +6,10 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import AccessError, InputOutputError, MissingInputError
+from qemu_viso.errors import MissingInputError
 from qemu_viso.frozen import Frozen
 from qemu_viso.viso.marker import parse_head
-from qemu_viso.viso.parse import RECIPE_LIMIT, RESPONSE_LIMIT, Load, parse_recipe, too_large
+from qemu_viso.viso.parse import RECIPE_LIMIT, RESPONSE_LIMIT, Load, parse_recipe, too_large, unreadable
 from qemu_viso.viso.source import shown
 
 if TYPE_CHECKING:
@@ -99,12 +99,11 @@ def _read(path: str, most: int) -> tuple[bytes, int]:
     try:
         return _contents(path, most)
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingInputError(f"the recipe {shown(path)} is not there") from None
-    except PermissionError:
-        raise AccessError(f"the recipe {shown(path)} may not be read") from None
+        raise MissingInputError(
+            f"the recipe {shown(path)} is not there", hint="'qemu-viso new -o RECIPE NAME=SOURCE' writes one"
+        ) from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputOutputError(f"the recipe {shown(path)} cannot be read: {reason}") from None
+        raise unreadable(f"the recipe {shown(path)}", error) from None
 
 
 def _contents(path: str, most: int) -> tuple[bytes, int]:

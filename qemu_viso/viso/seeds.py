@@ -10,10 +10,22 @@ from typing import TYPE_CHECKING
 
 from qemu_viso.errors import UsageError
 from qemu_viso.frozen import Frozen
+from qemu_viso.viso.recipe import (
+    ImportIso,
+    Name,
+    SetJoliet,
+    SetNames,
+    SetNamesFromImport,
+    SetText,
+    SetUdf,
+    VolumeField,
+)
 from qemu_viso.viso.source import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from qemu_viso.viso.recipe import Step
 
 
 class SeedFile(Frozen):
@@ -103,3 +115,26 @@ def seed_words(name: str, sources: Sequence[str]) -> tuple[tuple[str, ...], tupl
         )
     options = (f"--volume-id={SEEDS[name].label}", "--rock-ridge", "--joliet", "--file-mode=0444", "--dir-mode=0555")
     return options, tuple(f"{file.path}={source}" for file, source in zip(files, sources, strict=False))
+
+
+def label_where_heard(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps of a seed's recipe, of which the label is the first, with the label where every namespace hears it.
+
+    VirtualBox gives a text to the namespaces that are on by then (section F6), and imported texts replace it (H1). So
+    the label goes behind what turns a namespace on and behind imports, but not behind a name set-up that leaves a
+    namespace out: from there on texts are not for all (D3). A label of the recipe's own comes after it in any case.
+    """
+    label, *others = steps
+    behind = 0
+    for at, step in enumerate(others, 1):
+        if isinstance(step, SetText) and step.field is VolumeField.VOLUME_ID:
+            break
+        if isinstance(step, SetNamesFromImport) or (isinstance(step, SetNames) and not _is_for_all(step)):
+            break
+        if isinstance(step, (SetJoliet, SetUdf, ImportIso)):
+            behind = at
+    return (*others[:behind], label, *others[behind:])
+
+
+def _is_for_all(step: SetNames) -> bool:
+    return {Name.ISO, Name.JOLIET, Name.UDF} <= frozenset().union(*step.specifiers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from array import array
 
 _SHOWN = 60
+_OPTION = re.compile(r"""['"]?(-[\w-]+)""")
 
 
 class Source:
@@ -63,6 +65,11 @@ class Spot(Place):
         _set_source(self, source)
         _set_offset(self, offset)
 
+    @property
+    def rest(self) -> str:
+        """The text from here on, as much of it as an option takes."""
+        return self._source.text[self._offset : self._offset + _SHOWN]
+
     @property  # type: ignore[misc]
     def file(self) -> str:
         """The file's name."""
@@ -104,6 +111,14 @@ def shown(word: str) -> str:
     if len(word) > _SHOWN or len(text) > _SHOWN:
         text = f"{text[: _SHOWN * 2 // 3]}…{_escaped(word[-_SHOWN:])[-_SHOWN // 3 :]}"
     return f"'{text}'"
+
+
+def spelled(place: Place) -> str:
+    """The option that stands at a place, as a message quotes it; empty where the text is not known."""
+    if not isinstance(place, Spot):
+        return ""
+    found = _OPTION.match(place.rest)
+    return f"'{found[1]}'" if found else ""
 
 
 def _escaped(text: str) -> str:

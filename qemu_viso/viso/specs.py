@@ -85,11 +85,11 @@ def name_of(source: str) -> str:
 
         source = parse_chain(source).path
         if not source:
-            raise BadValueError("has no name of its own", "write NAME=:iprtvfs:…")
+            raise BadValueError("has no name of its own", "give it one, as in /x=:iprtvfs:…")
     bare = source.rstrip("/")
     last = bare[bare.rfind("/") + 1 :]
     if last == "..":
-        raise BadValueError("has no name of its own", "write NAME=.. or /=..")
+        raise BadValueError("has no name of its own", "give it one, as in /x=.., or write /=.. for what is in it")
     if last in ("", "."):
         return "/"
     return "/" + last + source[len(bare) :]

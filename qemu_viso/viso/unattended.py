@@ -36,7 +36,10 @@ def unattended_files(data: bytes, path: str) -> tuple[tuple[str, ...], ...]:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise RecipeError(f"the recipe {shown(path)} is not UTF-8 without NUL characters, so nothing in it is believed")
+        raise RecipeError(
+            f"the recipe {shown(path)} is not UTF-8 without NUL characters, so nothing in it is believed",
+            hint=f"delete by hand what is to go: the files beside it whose names begin with {PREFIX}, and the recipe",
+        )
     directory = os.path.dirname(path) or "."
     # A recipe may name its directory with the links on the way to it, or without them.
     bases = _components(os.path.abspath(directory)), _components(os.path.realpath(directory))

@@ -38,7 +38,7 @@ def _text(word: str, _names: int) -> str:
 
 def _path(word: str, _names: int) -> str:
     if not word:
-        raise BadValueError("is empty, and a file is needed here")
+        raise BadValueError("is empty, and a file is needed here", "write a path from the recipe's directory on")
     return specs.checked_source(word)
 
 
@@ -52,13 +52,13 @@ def _host_path(word: str, names: int) -> str:
 
 def _image_path(word: str, _names: int) -> str:
     if not word:
-        raise BadValueError("is empty, and a path in the image is needed here")
+        raise BadValueError("is empty, and a path in the image is needed here", "for instance /isolinux/isolinux.bin")
     return specs.with_slash(specs.checked_length(word))
 
 
 def _glob(word: str, _names: int) -> str:
     if not word:
-        raise BadValueError("is empty, and a pattern is needed here")
+        raise BadValueError("is empty, and a pattern is needed here", "for instance '*.bak'")
     return word
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from qemu_viso.errors import RecipeError
 from qemu_viso.viso.recipe import Quoting
-from qemu_viso.viso.source import Spot
+from qemu_viso.viso.source import Spot, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,14 +97,14 @@ def split(
         else:
             raw = match[index]
             if len(raw) > LONGEST_WORD:
-                raise _overlong(source, offset, len(raw))
+                raise _overlong(Spot(source, offset), raw)
             yield unquote(raw, offset, oddities), offset
 
 
-def _overlong(source: Source, offset: int, length: int) -> RecipeError:
+def _overlong(place: Spot, raw: str) -> RecipeError:
     return RecipeError(
-        f"a word of {length:,} characters begins here, and the longest allowed has {LONGEST_WORD:,}",
-        place=Spot(source, offset),
+        f"{shown(raw)} has {len(raw):,} characters, and the longest word with quotes or escapes has {LONGEST_WORD:,}",
+        place=place,
         hint="is a quote not closed?",
     )
 

@@ -8,13 +8,21 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from qemu_viso.cli.new import arrange
+from qemu_viso.opening import open_viso
 from qemu_viso.viso import Quoting, probe, read_recipe
 from qemu_viso.viso import recipe as r
+from qemu_viso.viso.options import Version
+from qemu_viso.viso.portable import portability
+from qemu_viso.viso.seeds import label_where_heard, seed_words
+from qemu_viso.viso.writer import write_recipe
+from tests.judges.reader.image import inspect
 from tests.recipes import write_files
+from tests.viso.recipes import BOURNE, UUID_TEXT, parse
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -243,9 +251,56 @@ def test_a_seed_as_others_read_it(
 def test_a_seed_takes_further_words(tmp_path: Path) -> None:
     """Options still count for the seed's files, though namespaces must not change after the first file."""
     write_files(tmp_path, FILES)
-    words = ("--seed", "oemdrv", "install.ks", "--udf", "--volid=OEMDRV", "--file-mode=0400", "/extra/x=ud")
+    words = ("--seed", "oemdrv", "install.ks", "--udf", "--file-mode=0400", "/extra/x=ud")
     done = qemu_viso("new", "-o", "seed.viso", *words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     entries = listed(tmp_path / "seed.viso")
     assert set(entries) == {"/", "/ks.cfg", "/extra", "/extra/x"}
     assert entries["/ks.cfg"]["mode"] == "0400"
+
+
+UNHEARD = "a volume id given before --udf: the UDF volume does not have it"
+
+
+@pytest.mark.parametrize(
+    ("words", "order", "warned"),
+    [
+        ("--udf", "joliet-ucs-level file-mode udf volume-id", False),
+        ("--no-udf x=ud -udf --no-pad", "no-udf udf volume-id no-pad", False),
+        ("--no-joliet --joliet", "joliet-ucs-level joliet-ucs-level joliet-ucs-level volume-id", False),
+        ("--name-setup=iso,joliet,udf --udf", "name-setup udf volume-id", False),
+        ("--import-iso=x.iso", "import-iso volume-id", False),
+        ("", "joliet-ucs-level volume-id file-mode", False),
+        # The label must be for all namespaces, and one of the user's own is where the user has it.
+        ("--name-setup=iso,joliet --udf", "joliet-ucs-level volume-id name-setup udf", True),
+        ("--name-setup-from-import --udf", "volume-id name-setup-from-import udf", True),
+        ("--volid=CIDATA --udf", "volume-id volume-id udf", True),
+        ("--udf --volid=CIDATA", "udf volume-id volume-id", False),
+    ],
+)
+def test_a_seed_s_label_stands_where_every_namespace_hears_it(words: str, order: str, warned: bool) -> None:
+    options, files = seed_words("nocloud", ["ud", "md"])
+    text = BOURNE + " ".join((*options, *words.split(), *files))
+
+    steps = label_where_heard(parse(text).steps)
+
+    written = write_recipe(steps, UUID(UUID_TEXT))
+    spelled = [line[2:].partition("=")[0].partition(" ")[0] for line in written.splitlines()[1:]]
+    wanted = order.split()
+    assert [word for word in spelled if word in wanted] == wanted
+    told = [str(finding) for finding in portability(parse(written), Version.TRUNK)]
+    assert any(UNHEARD in each for each in told) == warned
+
+
+def test_a_seed_with_udf_has_its_label_everywhere(tmp_path: Path) -> None:
+    write_files(tmp_path, FILES)
+    done = qemu_viso("new", "-o", "seed.viso", "--seed", "nocloud", "ud", "md", "--udf", cwd=tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    checked = qemu_viso("check", "--portable=trunk", "seed.viso", cwd=tmp_path)
+    assert (checked.returncode, checked.stdout) == (0, "seed.viso: fine\n")
+    image = open_viso(str(tmp_path / "seed.viso")).image
+    found = inspect(image.read, image.size)
+    assert [volume.identifiers["volume_id"] for volume in (found.primary, found.joliet, found.udf) if volume] == [
+        "cidata"
+    ] * 3

@@ -52,7 +52,8 @@ class Case:
     Attributes:
         spec: the recipe's bytes; `@DIR@` stands for its directory.
         want: for `beyond`, what is done where VirtualBox refuses or errs.
-        expect: empty where the verdict is not `same`.
+        virtualbox: for `beyond`, what VirtualBox does; empty where it makes another image.
+        expect: what was measured; empty where there was no image, or nobody can want that one.
     """
 
     name: str

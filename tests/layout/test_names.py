@@ -12,12 +12,16 @@ from unittest.mock import patch
 
 import pytest
 
-from qemu_viso.errors import RecipeError
+from qemu_viso.errors import Place, RecipeError
 from qemu_viso.image.render import render
 from qemu_viso.layout import identifiers, udf_names
+from qemu_viso.opening import open_viso
+from qemu_viso.tree.facts import Facts
+from qemu_viso.tree.portable import portability
 from qemu_viso.verify.expected import expected_view
-from tests.recipes import opened, write_files
-from tests.tree.makers import seen, view
+from qemu_viso.viso.options import Version
+from tests.recipes import opened, write_files, write_recipe
+from tests.tree.makers import handmade, seen, view
 
 if TYPE_CHECKING:
     from qemu_viso.opening import Opened
@@ -159,6 +163,30 @@ def test_identifiers_are_those_that_the_page_tells(tmp_path: Path, level: int) -
     )
     for identifier in told.values():
         assert identifier.encode() in found.image.read(0, found.image.size)
+
+
+def test_identifiers_of_imported_names_are_those_that_the_page_tells(tmp_path: Path) -> None:
+    """VirtualBox leaves the identifiers of an imported image unfiltered (section E3), so none becomes empty there."""
+    page = (Path(__file__).parents[2] / "docs" / "virtualbox.md").read_text()
+    [(name, identifier)] = re.findall(r"`([^`]+)` has `([A-Z0-9_.]+;1)`", page)
+    rock_ridge = b"NM" + bytes((5 + len(name.encode()), 1, 0)) + name.encode()
+    handmade(tmp_path / "i.iso", {20: [(b"OLD.TXT;1", 30, 2048, 0, rock_ridge)]}, rock=True)
+    recipe = write_recipe(tmp_path, "--import-iso i.iso")
+    facts = Facts(Place(recipe, 1, 1))
+
+    found = open_viso(recipe, facts)
+
+    assert rock(found) == {f"/{name}"}
+    primary = seen(found).primary
+    assert primary is not None
+    assert set(primary.tree) == {"/", f"/{identifier}"}
+    assert [str(each) for version in Version for each in portability(found.recipe, facts, version)] == []
+    # The same name out of a directory is another matter.
+    write_files(tmp_path, {f"in/{name}": b""})
+    recipe = write_recipe(tmp_path, "/=in")
+    facts = Facts(Place(recipe, 1, 1))
+    found = open_viso(recipe, facts)
+    assert all(portability(found.recipe, facts, version) for version in Version)
 
 
 def test_names_of_tables_and_of_rock_ridge_in_joliet_are_not_used(tmp_path: Path) -> None:

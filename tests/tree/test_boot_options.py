@@ -92,7 +92,7 @@ def test_a_removed_image_is_still_booted(tmp_path: Path) -> None:
         ("-b a -eltorito-alt-boot", "boot entry 2 has no image"),
         ("-b a --eltorito-new-entry --eltorito-new-entry -b b", "boot entry 2 has no image"),
         ("--eltorito-new-entry", "boot entry 1 has no image"),
-        ("-c boot.cat", "there is a boot catalog but no boot image"),
+        ("-c boot.cat", "there is a boot catalog, which -c names, and no boot image"),
         ("-b a -c b", "already has '/b'"),
     ],
 )

@@ -278,6 +278,39 @@ def test_removing_from_a_namespace_that_is_off_removes_nothing_elsewhere(tmp_pat
         tree(tmp_path, f"{line} /X=:must-remove:")
 
 
+@pytest.mark.parametrize(
+    ("line", "iso", "udf"),
+    [
+        ("--name-setup iso,udf /A=/X=a /B=/Y=a --name-setup udf /X=:remove:", {"/A", "/B"}, {"/Y"}),
+        (
+            "--name-setup iso,udf /A=/X=a --name-setup udf /X=:remove: /X=d",
+            {"/A"},
+            {"/X", "/X/b", "/X/sub", "/X/sub/c"},
+        ),
+        ("/d=d --name-setup udf /D/sub=:remove:", {"/d", "/d/b", "/d/sub", "/d/sub/c"}, {"/d", "/d/b"}),
+        ("--name-setup iso,udf /A=/X=a /X=/B=a --name-setup iso+udf /X=:remove:", {"/A"}, set()),
+        ("--no-joliet --name-setup iso,joliet,udf /A=/J=/U=a --name-setup joliet /J=:remove: --joliet", {"/A"}, set()),
+        ("--udf --name-setup iso,joliet,udf /A=/J=/U=a --no-joliet --name-setup joliet /J=:remove:", {"/A"}, {"/U"}),
+    ],
+)
+def test_what_is_removed_is_not_there_when_its_namespace_is_turned_on_later(
+    tmp_path: Path, line: str, iso: set[str], udf: set[str]
+) -> None:
+    """VirtualBox has nothing there: names that come while a namespace is off are not in it."""
+    found = tree(tmp_path, f"{line} --udf")
+
+    assert (paths(found), paths(found, Namespace.UDF)) == (iso, udf)
+
+
+def test_the_catalog_cannot_be_removed_from_a_namespace_that_is_turned_on_later(tmp_path: Path) -> None:
+    line = "--name-setup iso,udf -c /C=/U --eltorito-add-image /A=/A=a --name-setup udf /U=:remove:"
+    assert paths(tree(tmp_path, line)) == {"/A", "/C"}
+    with pytest.raises(RecipeError, match="'/U' is the boot catalog") as refused:
+        tree(tmp_path, f"{line} --udf")
+    assert refused.value.place is not None
+    assert (refused.value.place.line, refused.value.place.column) == (2, line.index("/U=:remove:") + 1)
+
+
 def test_the_root_has_no_rock_ridge_name(tmp_path: Path) -> None:
     assert paths(tree(tmp_path, "--name-setup iso,rr,joliet /=/x=/=d")) == {"/b", "/sub", "/sub/c"}
 

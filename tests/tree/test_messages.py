@@ -44,6 +44,9 @@ RECIPES = {
     "a directory where a file is needed": "/a=a -G d",
     "an empty system area": "/a=a -G empty",
     "a source below a file": "/x=a/b",
+    "a source that is not there on the host": "/x=/no/such/file",
+    "a source below links that lead to themselves": "/x=loop/again/b",
+    "a source with a name that is too long": f"/x={'n' * 256}",
     "a name that is taken": "/x=a /x=d/b",
     "a name that differs by case": "/x=a /X=d/b",
     "a name below a file": "/x=a /x/y=a",
@@ -161,4 +164,5 @@ def test_a_source_that_may_not_be_read(tmp_path: Path, monkeypatch: MonkeyPatch)
     with pytest.raises(QemuVisoError, match="may not be read") as caught:
         open_viso(recipe)
     assert caught.value.status == 77
+    assert caught.value.hint is not None
     assert str(caught.value.place).endswith(":2:1")

@@ -9,7 +9,16 @@ from tests.messages import lines_met, unmet
 from tests.tree import damaged
 
 PACKAGE = Path(qemu_viso.tree.existing.__file__).parent
-MAKERS = {"RecipeError", "MissingInputError", "InputOutputError", "medium.error", "self.error", "_bad", "warnings.add"}
+MAKERS = {
+    "RecipeError",
+    "MissingInputError",
+    "InputOutputError",
+    "medium.error",
+    "medium.unsupported",
+    "self.error",
+    "_bad",
+    "warnings.add",
+}
 
 
 def test_messages_are_the_golden_ones() -> None:

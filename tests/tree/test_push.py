@@ -36,7 +36,10 @@ def test_the_whole_image(image: Path, tmp_path: Path) -> None:
         assert_same(old.rock, seen(found).rock, ignore=("links",))
 
 
-@pytest.mark.parametrize("spec", ["/x=/dir/sub", "/x=dir/sub", "/x=/dir/../DIR/./Sub/", "/x=dir\\\\sub"])
+@pytest.mark.parametrize(
+    "spec",
+    ["/x=/dir/sub", "/x=dir/sub", "/x=/dir/../DIR/./Sub/", "/x=/../../dir/sub", "/x=../dir/sub", "/x=dir\\\\sub"],
+)
 def test_paths(spec: str, image: Path, tmp_path: Path) -> None:
     assert rock_names(tmp_path, f"--push-iso={image}", spec) == {"/", "/x", "/x/big"}
 

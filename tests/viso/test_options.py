@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from difflib import get_close_matches
+
 import pytest
 
 from qemu_viso.errors import RecipeError
@@ -212,6 +215,8 @@ def test_values_are_what_follows(text: str, value: str) -> None:
         ("-Dir-mode=0755", "-dir-mode"),
         ("-out-charset=utf-8", "-input-charset"),
         ("-hid secret", "-hide"),
+        ("-mvolsets", "-volset"),
+        ("-xpublisher", "-publisher"),
         ("-Jq", "-J"),
         ("-Qq", "-"),
         ("-\u00e9", "-"),
@@ -226,6 +231,44 @@ def test_the_nearest_option_is_suggested(text: str, meant: str) -> None:
     assert meant in caught.value.hint
 
 
+FILE_HINT = "a file whose name begins with a dash is written ./-name, or after the word --"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("--volum-id=x", "did you mean --volume-id?"),
+        # Whatever its case: as it stands, it is like no option.
+        ("--ROCK-RIDGE", "did you mean --rock-ridge?"),
+        # Two thirds of it are an option's, and three fifths.
+        ("--graft", "did you mean --graft-points?"),
+        ("--label=x", f"the nearest one is -ucs-level; {FILE_HINT}"),
+        ("-Jq", f"the nearest one is -J; {FILE_HINT}"),
+        ("-", FILE_HINT),
+    ],
+)
+def test_what_is_suggested_and_how(text: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        body(text)
+
+    assert (caught.value.message, caught.value.hint) == (f"'{text}' is not an option", hint)
+
+
+@pytest.mark.parametrize("word", ["--" + "volume-id" * 100_000, "-x" + "y" * 100_000, "-publisher" * 10_000 + "=x"])
+def test_only_the_beginning_of_a_long_word_is_compared(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+
+    def watched(name: str, options: list[str], count: int, similarity: float) -> list[str]:
+        compared.append(len(name))
+        return get_close_matches(name, options, count, similarity)
+
+    monkeypatch.setattr("difflib.get_close_matches", watched)
+    with suppress(RecipeError):
+        body(word)
+
+    assert max(compared, default=0) <= 1 + max(map(len, BY_SPELLING))
+
+
 @pytest.mark.parametrize(
     "text", ["-", "-=", "---", "-\u00e9", "-J-", "-J=", "-Jq", "--=x", "-" * 100_000, "-J" * 100_000]
 )
@@ -234,7 +277,9 @@ def test_what_is_no_option_at_all(text: str) -> None:
         body(text)
 
 
-@pytest.mark.parametrize("text", ["-pads", "-boot-info-tabl", "-publishr", "-Padd", "-Publishr=x"])
+@pytest.mark.parametrize(
+    "text", ["-pads", "-boot-info-tabl", "-publishr", "-Padd", "-Publishr=x", "-Avolsets", "-Avolset"]
+)
 def test_letters_that_look_like_an_option_are_warned_of(text: str) -> None:
     recipe = body(text)
 
@@ -242,9 +287,26 @@ def test_letters_that_look_like_an_option_are_warned_of(text: str) -> None:
     assert "was " in "".join(recipe.warnings)
 
 
-@pytest.mark.parametrize("text", ["-PACME", "-pad -PAD", "-VLABEL", "-x*.tmp", "-binstall.img", "-xd/e"])
+@pytest.mark.parametrize(
+    "text", ["-PACME", "-pad -PAD", "-VLABEL", "-x*.tmp", "-binstall.img", "-xd/e", "-bboot-load", "-Pad", "-volid=x"]
+)
 def test_letters_with_values_are_not_warned_of(text: str) -> None:
     assert body(text).warnings == ()
+
+
+def test_only_so_many_words_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qemu_viso.viso.parse._MOST_LOOKS", 2)
+
+    assert len(body("-pads -pads -pads").warnings) == 2
+
+
+def test_letters_behind_others_are_read_and_warned_of() -> None:
+    recipe = body("-Jexclude")
+
+    assert [type(step) for step in recipe.steps] == [r.SetJoliet, r.BootEfiImage]
+    assert recipe.warnings == ("dir/a.viso:2:1: '-Jexclude' is read as -e with 'xclude'; was -exclude meant?",)
+    with pytest.raises(RecipeError, match="'-Jz' is not an option"):
+        body("-Jz")
 
 
 @pytest.mark.parametrize("text", ["-vv", "-DJ", "-C8,16", "-Mold.iso", "-Nx", "-zz=y"])

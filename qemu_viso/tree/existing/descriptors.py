@@ -96,7 +96,7 @@ def _descriptor(medium: Medium, found: Descriptors, data: bytes) -> None:
 def _volume(medium: Medium, data: bytes, encoding: str) -> Volume:
     (block,) = struct.unpack_from("<H", data, 128)
     if block not in BLOCK_SIZES:
-        raise medium.error(f"its volume descriptor speaks of blocks of {block} bytes")
+        raise medium.unsupported(f"its volume descriptor speaks of blocks of {block} bytes")
     texts = {}
     for which, (start, size) in _TEXTS.items():
         raw = data[start : start + (size if encoding == "utf-8" else size & ~1)]

@@ -89,13 +89,16 @@ class Paths:
         found = system.root
         for name in _components(path):
             if found.location is None:
-                raise MissingInputError(f"'{found.name}' in the image '{system.medium.name}' is not a directory")
+                raise MissingInputError(
+                    f"'{path}' is not in the image '{system.medium.name}', where '{found.name}' is not a directory",
+                    hint=f"'qemu-viso ls' lists what is there, by its {system.kind} names",
+                )
             names = self._names(found.location)
             match = names.get(name) or names.get("/" + name.casefold())
             if match is None:
                 raise MissingInputError(
                     f"'{path}' is not in the image '{system.medium.name}'",
-                    hint=f"its {system.kind} names were searched for '{name}'",
+                    hint=f"its {system.kind} names were searched for '{name}'; 'qemu-viso ls' lists what is there",
                 )
             found = match
         if stat.S_ISLNK(found.mode):

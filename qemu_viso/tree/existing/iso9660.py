@@ -158,7 +158,7 @@ class Hierarchy:
             if record.flags & FLAG_MULTI_EXTENT and not record.flags & FLAG_DIRECTORY:
                 pieces.append(record)
                 if len(pieces) > MAX_FILE_EXTENTS:
-                    raise self.medium.error(f"a file has more than {MAX_FILE_EXTENTS:,} extents")
+                    raise self.medium.unsupported(f"a file has more than {MAX_FILE_EXTENTS:,} extents")
                 continue
             entry = self._entry(record, pieces, data)
             pieces = []
@@ -202,8 +202,8 @@ class Hierarchy:
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
             return Found(name, mode, fields.uid, fields.gid, mtime_ns)
         if fields.sparse:
-            raise self.medium.error(
-                f"the file '{name}' is stored as a Rock Ridge sparse file (SF), which nothing reads"
+            raise self.medium.unsupported(
+                f"the file '{name}' is stored as a Rock Ridge sparse file (SF), which is not supported"
             )
         if fields.compressed:
             self.warnings.add(f"the file '{name}' is compressed with zisofs, and shows its compressed bytes")
@@ -229,7 +229,7 @@ class Hierarchy:
 
     def _data(self, record: Record, before: list[Record], name: str) -> FileSlice | Joined:
         if record.interleaved:
-            raise self.medium.error(f"the file '{name}' is interleaved (ECMA-119 6.4.3), which nothing reads")
+            raise self.medium.unsupported(f"the file '{name}' is interleaved (ECMA-119 6.4.3), which is not supported")
         parts: list[FileSlice] = []
         for piece in (*before, record):
             part = self.medium.slice(piece.start, piece.size, f"the file '{name}'") if piece.size else None

@@ -9,11 +9,14 @@ from qemu_viso.anatomy.model import Source
 from qemu_viso.errors import InputOutputError, RecipeError, shown
 from qemu_viso.image import FileSlice, Joined
 from qemu_viso.sources.handles import Handle
-from qemu_viso.sources.host import HostDirectory, HostFile
+from qemu_viso.sources.host import READ_HINTS, HostDirectory, HostFile
 
 if TYPE_CHECKING:
     from qemu_viso.image import Image
 
+DAMAGED = "it may be damaged: compare its checksum with that of the original"
+CUT_SHORT = "the file may have been cut short: compare its size, or its checksum, with what it should be"
+COPY_OUT = "if another program can read it (mount, 7z), copy its files into a directory, and name that"
 WINDOW = 64 << 10
 """Bytes that are read at once: metadata lies together, and a system call for each sector would be most of the time."""
 WINDOWS = 32
@@ -38,7 +41,10 @@ class Medium:
 
     def __init__(self, content: HostFile | FileSlice | Joined, name: str) -> None:
         if isinstance(content, Joined):
-            raise RecipeError(f"'{name}' lies in several pieces inside another image, and cannot be opened there")
+            raise RecipeError(
+                f"'{name}' lies in several pieces inside another image, and cannot be opened there",
+                hint="copy it out of that image, and name the copy",
+            )
         slice_ = FileSlice(content, 0, content.size) if isinstance(content, HostFile) else content
         self.name = name
         self.offset = slice_.offset
@@ -47,7 +53,11 @@ class Medium:
         self._handle = Handle(slice_.file)
         self._windows: dict[int, bytes] = {}
 
-    def error(self, what: str, *, hint: str | None = None) -> RecipeError:
+    def unsupported(self, what: str) -> RecipeError:
+        """The sentence for something in the image that others may be able to read."""
+        return self.error(what, hint=COPY_OUT)
+
+    def error(self, what: str, *, hint: str = DAMAGED) -> RecipeError:
         """The sentence for something that is wrong in the image."""
         return RecipeError(f"the image '{self.name}' cannot be read: {shown(what)}", hint=hint)
 
@@ -59,8 +69,7 @@ class Medium:
         """
         if offset < 0 or offset + size > self.size:
             raise self.error(
-                f"{what} ({size:,} bytes at {offset:,}) is beyond its end at {self.size:,}",
-                hint="the file may have been cut short: compare its size, or its checksum, with what it should be",
+                f"{what} ({size:,} bytes at {offset:,}) is beyond its end at {self.size:,}", hint=CUT_SHORT
             )
         return FileSlice(self._slice.file, self._slice.offset + offset, size)
 
@@ -92,10 +101,14 @@ class Medium:
             try:
                 data = os.pread(self._handle.descriptor, size, offset)
             except OSError as error:
-                raise InputOutputError(f"the image '{self.name}' cannot be read: {error.strerror}") from None
+                raise InputOutputError(
+                    f"the image '{self.name}' cannot be read: {error.strerror}", hint=READ_HINTS.get(error.errno or 0)
+                ) from None
             if not data:
                 self.verify()
-                raise InputOutputError(f"the image '{self.name}' ends before its size")
+                raise InputOutputError(
+                    f"the image '{self.name}' ends before its size", hint="try again when nothing writes to it any more"
+                )
             parts.append(data)
             offset += len(data)
             size -= len(data)

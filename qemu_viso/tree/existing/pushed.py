@@ -79,7 +79,8 @@ class PushedOrigin:
         else:
             raise RecipeError(
                 f"'{source}' in the image '{self._image.medium.name}' is a special file, "
-                "and only files and directories can be in an image"
+                "and only files and directories can be in an image",
+                hint="name one of these; special files that a directory holds are left out",
             )
         self._image.medium.verify()
         self._warnings += self._system.warnings.take()
@@ -95,7 +96,8 @@ class PushedOrigin:
         found = self._paths.look_up(source)
         if found.data is None:
             raise RecipeError(
-                f"'{source}' in the image '{self._image.medium.name}' is no file, and a file is needed here"
+                f"'{source}' in the image '{self._image.medium.name}' is no file, and a file is needed here",
+                hint="name an image that is in it",
             )
         return found.data
 

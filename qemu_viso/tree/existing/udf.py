@@ -99,7 +99,7 @@ class Udf:
 
     def _bytes(self, entry: FileEntry, limit: int, what: str) -> bytes:
         if entry.size > limit:
-            raise self.medium.error(f"{what} of {entry.size:,} bytes is longer than the {limit:,} supported")
+            raise self.medium.unsupported(f"{what} of {entry.size:,} bytes is longer than the {limit:,} supported")
         return b"".join(
             bytes(extent.size) if extent.offset is None else self.medium.read(extent.offset, extent.size, what)
             for extent in self._volume.extents(entry)

@@ -53,7 +53,7 @@ class FileEntry:
             raise medium.error(f"there is no UDF file entry at {at:,}, though a directory says so")
         strategy, self.kind, flags = struct.unpack_from("<H5xB6xH", data, 20)
         if strategy != 4:
-            raise medium.error(f"a UDF file entry has ICB strategy {strategy}, and only 4 is supported")
+            raise medium.unsupported(f"a UDF file entry has ICB strategy {strategy}, and only 4 is supported")
         self.uid, self.gid, permissions = struct.unpack_from("<III", data, 36)
         (self.size,) = struct.unpack_from("<Q", data, 56)
         extended = tag == EXTENDED_FILE_ENTRY

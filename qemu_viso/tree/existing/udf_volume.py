@@ -70,7 +70,7 @@ class UdfVolume:
                 raise medium.error("its UDF volume has no descriptors where its anchor says") from None
         (block,) = struct.unpack_from("<I", logical, 212)
         if block != self.block:
-            raise medium.error(f"its UDF volume has blocks of {block} bytes on sectors of {self.block}")
+            raise medium.unsupported(f"its UDF volume has blocks of {block} bytes on sectors of {self.block}")
         self.label = dstring(logical[84:212])
         self._read_maps(logical, partitions)
         self.root = self._root(logical)
@@ -140,7 +140,9 @@ class UdfVolume:
             else:
                 what = logical[at + 5 : at + 28].rstrip(b"\0").decode("latin-1")
                 if what != "*UDF Metadata Partition" or length < 64:
-                    raise self.medium.error(f"its UDF volume has a partition of type '{what}', which is not supported")
+                    raise self.medium.unsupported(
+                        f"its UDF volume has a partition of type '{what}', which is not supported"
+                    )
                 number, metadata = struct.unpack_from("<HI", logical, at + 38)
                 later.append((len(self._maps), number, metadata))
                 self._maps.append(Map(0, 0))
@@ -222,8 +224,8 @@ class UdfVolume:
     def _allocation(self, entry: FileEntry) -> Iterator[tuple[int, int, int]]:
         """Type, length and place of each allocation descriptor (4/14.14)."""
         if entry.embedded not in (SHORT, LONG):
-            raise self.medium.error(
-                f"a UDF file has allocation descriptors of kind {entry.embedded}, which nothing reads"
+            raise self.medium.unsupported(
+                f"a UDF file has allocation descriptors of kind {entry.embedded}, which is not supported"
             )
         data = entry.descriptors
         while True:
@@ -231,7 +233,7 @@ class UdfVolume:
             for size, block, partition in self._descriptors(data, entry):
                 self._extents += 1
                 if self._extents > MAX_EXTENTS:
-                    raise self.medium.error(f"the files of its UDF volume have more than {MAX_EXTENTS:,} extents")
+                    raise self.medium.unsupported(f"the files of its UDF volume have more than {MAX_EXTENTS:,} extents")
                 if size & 0x3FFFFFFF == 0:
                     return
                 kind = size >> 30

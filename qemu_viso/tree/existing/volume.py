@@ -114,7 +114,7 @@ def check_directory(medium: Medium, location: Location, above: Sequence[int], pa
     if location.offset in above and location.size:
         raise medium.error(f"the directory '{path}' holds itself")
     if len(above) > MAX_DEPTH:
-        raise medium.error(f"the directory '{path[:200]}' and so on is more than {MAX_DEPTH} levels deep")
+        raise medium.unsupported(f"the directory '{path[:200]}' and so on is more than {MAX_DEPTH} levels deep")
 
 
 class Budget:
@@ -139,7 +139,7 @@ class Budget:
             RecipeError: it is too much.
         """
         if size > MAX_DIRECTORY_BYTES:
-            raise self._medium.error(
+            raise self._medium.unsupported(
                 f"a directory of {size:,} bytes is longer than the {MAX_DIRECTORY_BYTES:,} supported"
             )
         self._bytes += size
@@ -156,10 +156,10 @@ class Budget:
         """Account for the bytes of a file; the errors of `directory`."""
         self._data += size
         if self._data > MAX_DATA_BYTES:
-            raise self._medium.error(f"its files are said to be longer than {MAX_DATA_BYTES:,} bytes together")
+            raise self._medium.unsupported(f"its files are said to be longer than {MAX_DATA_BYTES:,} bytes together")
 
     def _too_much(self) -> RecipeError:
-        return self._medium.error(
+        return self._medium.unsupported(
             f"its directories hold more than {MAX_ENTRIES:,} entries or {self._limit:,} bytes, "
             "or are listed again and again"
         )
