@@ -33,7 +33,7 @@ from qemu_viso.qemu.platforms import PLATFORMS
 from qemu_viso.qemu.storage_daemon import StorageDaemon
 from qemu_viso.sockets import UnixListener
 from qemu_viso.vhost_user import Device
-from tests.vhost_user.guests import scripted
+from tests.guests import scripted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

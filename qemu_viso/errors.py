@@ -13,6 +13,26 @@ from typing import ClassVar
 
 from qemu_viso.frozen import Frozen
 
+__all__ = [
+    "AccessError",
+    "CannotCreateError",
+    "ConfigurationError",
+    "DifferencesError",
+    "GuestError",
+    "InputOutputError",
+    "InternalError",
+    "MissingInputError",
+    "MissingProgramError",
+    "PeerError",
+    "Place",
+    "QemuVisoError",
+    "RecipeError",
+    "RefusedError",
+    "StaleSourceError",
+    "TryAgainError",
+    "UsageError",
+]
+
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
@@ -116,6 +136,10 @@ class PeerError(InputOutputError):
 
 class GuestError(InputOutputError):
     """A guest, or the QEMU that carries it, died, hung, or answered nonsense."""
+
+
+class RefusedError(GuestError):
+    """The guest could not do what was asked, and said so; it can be asked again."""
 
 
 class TryAgainError(QemuVisoError):

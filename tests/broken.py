@@ -27,6 +27,19 @@ def broken(opened: Opened, offset: int, data: bytes) -> Opened:
     return Opened(opened.recipe, opened.tree, image)
 
 
+def start_of(opened: Opened, label: str) -> int:
+    """Where the first structure of a kind lies."""
+    spans = opened.image.regions.spans()
+    return next(start for start, _, content in spans if getattr(content, "label", "") == label)
+
+
+def record_of(opened: Opened, identifier: bytes) -> tuple[int, int]:
+    """Offset and length of a directory record of the primary volume."""
+    start = start_of(opened, "ISO directory")
+    at = opened.image.read(start, 2048).index(bytes([len(identifier)]) + identifier) - 32
+    return start + at, opened.image.read(start + at, 1)[0]
+
+
 def _edited(image: Image, content: Content | None, start: int, stop: int, at: int, data: bytes) -> Content:
     if isinstance(content, HostFile):
         return Patched(content, at, Generated(len(data), lambda: data, "a deliberate mistake"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from qemu_viso.qemu.cache import cache_folder
 from tests.signals import obey_ctrl_c
 
 # In the checkout there is no entry point that tells pytest of it.
@@ -22,7 +22,7 @@ obey_ctrl_c()
 def pytest_configure(config: pytest.Config) -> None:
     """Say what the marker means, and where guests are kept."""
     # `pytester` gives its test a home of its own, in which they would be built, and accelerators probed, once more.
-    os.environ.setdefault("XDG_CACHE_HOME", os.fspath(cache_folder().parent))
+    os.environ.setdefault("XDG_CACHE_HOME", os.fspath(Path.home() / ".cache"))
     config.addinivalue_line("markers", "full: runs in the full tier only, `make vm-test-full`")
 
 

@@ -11,9 +11,7 @@ import pytest
 from qemu_viso.errors import MissingProgramError
 
 if TYPE_CHECKING:
-    from qemu_viso.pytest_plugin.machines import Machines
-    from qemu_viso.pytest_plugin.recipes import Recipes
-    from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.pytest_plugin import Machines, Recipes, Views
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "images"

@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.errors import GuestError
-from qemu_viso.guest.wire import RefusedError
-from tests.broken import broken
+from qemu_viso.errors import GuestError, RefusedError
+from tests.broken import broken, record_of, start_of
 
 if TYPE_CHECKING:
-    from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.guest.view import Namespace
-    from qemu_viso.opening import Opened
-    from qemu_viso.pytest_plugin.recipes import Recipes
-    from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.pytest_plugin import GuestBuild, Namespace, Opened, Recipes, Views
 
 FILES = {"/first": b"1" * 3000, "/second": b"2" * 3000, "/third": b"3" * 3000}
 
@@ -25,19 +20,6 @@ FILES = {"/first": b"1" * 3000, "/second": b"2" * 3000, "/third": b"3" * 3000}
 def recipe(viso: Recipes) -> Opened:
     """An image with all namespaces."""
     return viso("--udf -R --volume-id=BROKEN", files=FILES)
-
-
-def start_of(opened: Opened, label: str) -> int:
-    """Where the first structure of a kind lies."""
-    spans = opened.image.regions.spans()
-    return next(start for start, _, content in spans if getattr(content, "label", "") == label)
-
-
-def record_of(opened: Opened, identifier: bytes) -> tuple[int, int]:
-    """Offset and length of a directory record of the primary volume."""
-    start = start_of(opened, "ISO directory")
-    at = opened.image.read(start, 2048).index(bytes([len(identifier)]) + identifier) - 32
-    return start + at, opened.image.read(start + at, 1)[0]
 
 
 def fields(views: Views, opened: Opened, namespace: Namespace) -> list[tuple[str, str]]:

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from qemu_viso.guest.view import Namespace
-    from qemu_viso.opening import Opened
-    from qemu_viso.pytest_plugin.recipes import Recipes
-    from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.pytest_plugin import Namespace, Opened, Recipes, Views
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 NAMESPACES: tuple[Namespace, ...] = ("rock", "joliet", "plain", "udf")

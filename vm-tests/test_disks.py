@@ -13,10 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.opening import Opened
-    from qemu_viso.pytest_plugin.recipes import Recipes
-    from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.pytest_plugin import GuestBuild, Opened, Recipes, Views
 
 ISOLINUX = Path("/usr/lib/ISOLINUX")
 LDLINUX = "/usr/lib/syslinux/modules/bios/ldlinux.c32"

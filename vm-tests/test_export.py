@@ -12,14 +12,14 @@ import pytest
 
 from tests.cli.test_export import exporting, rendered
 from tests.cli.test_supervision import kill_bridge
+from tests.guests import scripted
 from tests.recipes import write_files, write_recipe
-from tests.vhost_user.guests import scripted, with_vhost_user
+from tests.vhost_user.guests import with_vhost_user
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.pytest_plugin.machines import Machines
+    from qemu_viso.pytest_plugin import GuestBuild, Machines
 
 DROP = "echo 3 >/proc/sys/vm/drop_caches"
 WAYS = pytest.mark.parametrize("way", [(), ("--direct",)], ids=["daemon", "direct"])

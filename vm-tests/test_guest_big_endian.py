@@ -17,8 +17,7 @@ from qemu_viso.errors import GuestError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.pytest_plugin import GuestBuild, Views
 
 pytestmark = [pytest.mark.full, pytest.mark.viso_guest("linux-s390x"), pytest.mark.viso_firmware("bios")]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -14,31 +13,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.errors import GuestError
-from qemu_viso.guest.cpio import CpioWriter
-from qemu_viso.pytest_plugin.exports import Export
-from qemu_viso.qemu.devices import NbdMedium
-from qemu_viso.qemu.process import Child
-from qemu_viso.sockets import UnixListener
+from qemu_viso.pytest_plugin import Export
+from qemu_viso.qemu import NbdMedium
+from tests.guests import with_init
+from tests.signals import hasten_sigkill
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.pytest_plugin.exports import Exports
-    from qemu_viso.pytest_plugin.machines import Machines
+    from qemu_viso.pytest_plugin import Exports, GuestBuild, Machines
 
 LONG = 120.0
-
-
-def with_init(build: GuestBuild, folder: Path, script: bytes) -> GuestBuild:
-    """The guest with another first process: the kernel unpacks a second archive over the first."""
-    over = io.BytesIO()
-    archive = CpioWriter(over)
-    archive.file("init", script, 0o755)
-    archive.close()
-    initrd = folder / "initrd"
-    initrd.write_bytes(build.initrd.read_bytes() + over.getvalue())
-    return dataclasses.replace(build, initrd=initrd)
 
 
 @pytest.fixture
@@ -101,8 +86,11 @@ def test_a_medium_that_never_answers(viso_machine: Machines, image: Path, tmp_pa
     """A server that took the connection and then sleeps: QEMU waits for it, and we do not wait for QEMU."""
     path = str(tmp_path / "silent")
     silent = Export(image, "nbd", path, NbdMedium(path))
-    with UnixListener.bind(path), pytest.raises(GuestError, match=r"waiting for QEMU to start|in time"):
-        viso_machine(silent, seconds=0.5).view("rock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        with pytest.raises(GuestError, match=r"waiting for QEMU to start|in time"):
+            viso_machine(silent, seconds=0.5).view("rock")
 
 
 @pytest.mark.full
@@ -111,14 +99,13 @@ def test_a_medium_that_stops_answering(
     viso_export: Exports, viso_machine: Machines, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server is frozen while the guest reads: the deadline says where, and QEMU's wait for it is not ours."""
-    assert Child.__init__.__kwdefaults__ is not None
-    monkeypatch.setitem(Child.__init__.__kwdefaults__, "grace", 0.5)
+    hasten_sigkill(monkeypatch, 0.5)
     export = viso_export(image, "nbd")
     machine = viso_machine(export, seconds=LONG)
     pid = machine.pid
     assert machine.guest.startswith("x86_64 ")
     assert export.daemon is not None
-    export.daemon.signal(signal.SIGSTOP)
+    os.kill(export.daemon.pid, signal.SIGSTOP)
     with pytest.raises(GuestError, match="time ran out while the guest reads vda as rock"):
         machine.view("rock", seconds=1.0)
     machine.close()
@@ -132,6 +119,6 @@ def test_a_storage_daemon_that_is_killed(viso_export: Exports, viso_machine: Mac
     machine = viso_machine(export, seconds=LONG)
     assert machine.guest.startswith("x86_64 ")
     assert export.daemon is not None
-    export.daemon.signal(signal.SIGKILL)
+    os.kill(export.daemon.pid, signal.SIGKILL)
     with pytest.raises(GuestError, match="qemu-storage-daemon was ended by SIGKILL"):
         machine.view("rock")

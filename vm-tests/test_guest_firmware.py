@@ -11,9 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.pytest_plugin.session import Session
-    from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.pytest_plugin import GuestBuild, Session, Views
 
 # GRUB reads a kernel at the speed of emulated firmware: 7 s a boot on an idle machine.
 pytestmark = pytest.mark.full

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.guest.definition import guest_names, load_definition
+from qemu_viso.pytest_plugin import guest_names, load_definition
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qemu_viso.guest.view import GuestView, Namespace
-    from qemu_viso.pytest_plugin.session import Session
+    from qemu_viso.pytest_plugin import GuestView, Namespace, Session
 
 # Kernels of 30 to 50 MB are downloaded for each, and some take 10 s to boot.
 pytestmark = pytest.mark.full

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.errors import GuestError
-from qemu_viso.guest.wire import RefusedError
+from qemu_viso.errors import GuestError, RefusedError
 
 if TYPE_CHECKING:
-    from qemu_viso.guest.view import GuestView, Namespace
-    from qemu_viso.pytest_plugin.machines import Machines
+    from qemu_viso.pytest_plugin import GuestView, Machines, Namespace
 
 BIG = bytes(range(256)) * 1024
 

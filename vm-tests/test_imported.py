@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from qemu_viso.opening import Opened
-    from qemu_viso.pytest_plugin.machines import Machines
-    from qemu_viso.pytest_plugin.session import Session
-    from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.pytest_plugin import Machines, Opened, Session, Views
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 ISOLINUX = Path("/usr/lib/ISOLINUX")

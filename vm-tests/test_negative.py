@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.frozen import replace
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qemu_viso.pytest_plugin.session import Session
-    from qemu_viso.verify.diff import Difference
+    from qemu_viso.pytest_plugin import Difference, Session
 
 RECIPE = "--volume-id=NEGATIVE -R\n/=in"
 
@@ -37,8 +34,7 @@ def differences(tmp_path_factory: pytest.TempPathFactory, viso_session: Session)
     (folder / "in" / "extra").write_text("one too many\n")
     (folder / "in" / "mode").chmod(0o755)
     served = viso_session.open(folder, RECIPE)
-    mixed = replace(promised, image=served.image)
-    seen = viso_session.view("linux-cloud", "scsi-cd", mixed, "rock")
+    seen = viso_session.view("linux-cloud", "scsi-cd", served, "rock").held_to(promised)
     with pytest.raises(AssertionError, match=r"/sub/byte +content +sha256"):
         seen.verify()
     report = seen.report

@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.errors import StaleSourceError
-from qemu_viso.qemu.platforms import PLATFORMS
+from qemu_viso.qemu import PLATFORMS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qemu_viso.pytest_plugin.exports import Exports
-    from qemu_viso.pytest_plugin.machines import Machines
-    from qemu_viso.pytest_plugin.recipes import Recipes
-    from qemu_viso.pytest_plugin.session import Session
-    from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.pytest_plugin import Exports, Machines, Recipes, Session, Views
 
 
 pytest_plugins = ["pytester"]

@@ -9,16 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.errors import GuestError
-from qemu_viso.frozen import replace
-from qemu_viso.qemu.platforms import PLATFORMS
+from qemu_viso.qemu import PLATFORMS
 from tests.recipes import write_files
 
 if TYPE_CHECKING:
-    from qemu_viso.guest.view import Namespace
-    from qemu_viso.opening import Opened
-    from qemu_viso.pytest_plugin.recipes import Recipes
-    from qemu_viso.pytest_plugin.session import Session
-    from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.pytest_plugin import Namespace, Opened, Recipes, Session, Views
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 pytestmark = [pytest.mark.viso_guest("grub"), pytest.mark.viso_bus("virtio-blk")]
@@ -65,13 +60,13 @@ def test_what_is_wrong_is_noticed(viso_session: Session, viso_view: Views, tmp_p
     second = viso_session.open(served, "--udf -R --volume-id=TWO", "/=in")
     namespaces: tuple[Namespace, ...] = ("rock", "udf")
     for namespace in namespaces:
-        report = viso_view(replace(first, image=second.image), namespace).report
+        report = viso_view(second, namespace).held_to(first).report
         fields = {difference.path: difference.field for difference in report.differences}
         assert fields == {"/byte": "content", "/missing": "name", "/extra": "name", "/turned": "kind"}
 
 
-def test_a_namespace_that_is_not_there(viso: Recipes, viso_view: Views) -> None:
-    promised = viso("--udf --volume-id=NONE", files={"/in": b"x"})
-    served = viso("--volume-id=NONE", files={"/in": b"x"})
+def test_a_namespace_that_is_not_there(viso: Recipes, viso_view: Views, tmp_path: Path) -> None:
+    without = viso("--volume-id=NONE", files={"/in": b"x"}).image
+    (tmp_path / "without.iso").write_bytes(without.read(0, without.size))
     with pytest.raises(GuestError, match="GRUB does not find the namespace udf on the medium"):
-        viso_view(replace(promised, image=served.image), "udf")
+        viso_view(tmp_path / "without.iso", "udf")

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qemu_viso.errors import GuestError
-from qemu_viso.frozen import replace
 from tests.recipes import write_files
 
 if TYPE_CHECKING:
-    from qemu_viso.pytest_plugin.recipes import Recipes
-    from qemu_viso.pytest_plugin.session import Session
-    from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.pytest_plugin import Recipes, Session, Views
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 pytestmark = [pytest.mark.full, pytest.mark.viso_guest("uefi-shell"), pytest.mark.viso_bus("scsi-cd")]
@@ -56,7 +53,7 @@ def test_what_is_wrong_is_noticed(viso_session: Session, viso_view: Views, tmp_p
         os.utime(served / "in" / name, ns=(times.st_mtime_ns, times.st_mtime_ns))
     os.utime(served / "in" / "time", (1_000_000_000, 1_000_000_000))
     second = viso_session.open(served, "--udf -R --volume-id=TWO", "/=in")
-    report = viso_view(replace(first, image=second.image), "udf").report
+    report = viso_view(second, "udf").held_to(first).report
     assert {difference.path: difference.field for difference in report.differences} == {
         "/byte": "content",
         "/size": "size",
@@ -67,8 +64,8 @@ def test_what_is_wrong_is_noticed(viso_session: Session, viso_view: Views, tmp_p
     }
 
 
-def test_a_medium_without_udf(viso: Recipes, viso_view: Views) -> None:
-    promised = viso("--udf --volume-id=NONE", files={"/in": b"x"})
-    served = viso("--volume-id=NONE", files={"/in": b"x"})
+def test_a_medium_without_udf(viso: Recipes, viso_view: Views, tmp_path: Path) -> None:
+    without = viso("--volume-id=NONE", files={"/in": b"x"}).image
+    (tmp_path / "without.iso").write_bytes(without.read(0, without.size))
     with pytest.raises(GuestError, match="UEFI finds no UDF volume on the medium"):
-        viso_view(replace(promised, image=served.image), "udf")
+        viso_view(tmp_path / "without.iso", "udf")

@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def shown(document: str) -> str:
-    """The one test that a document shows."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
-    return str(code)
+    """The tests that a document shows."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
+    return "\n\n".join(blocks)
 
 
 def test_the_test_in_the_readme(pytester: pytest.Pytester) -> None:
@@ -29,6 +29,6 @@ def test_the_test_in_the_readme(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.full
-def test_the_test_on_the_page_of_the_plugin(pytester: pytest.Pytester) -> None:
+def test_the_tests_on_the_page_of_the_plugin(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(shown("docs/pytest.md"))
-    pytester.runpytest_inprocess("-p", "qemu_viso.pytest_plugin").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("-p", "qemu_viso.pytest_plugin").assert_outcomes(passed=2)

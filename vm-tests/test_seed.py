@@ -5,20 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.errors import MissingProgramError
-from qemu_viso.guest.build import build_guest
-from qemu_viso.guest.definition import definitions_folder, load_definition
-from qemu_viso.qemu.process import find_program
-
 if TYPE_CHECKING:
-    from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.pytest_plugin.machines import Machines
-    from qemu_viso.pytest_plugin.recipes import Recipes
+    from qemu_viso.pytest_plugin import GuestBuild, Machines, Recipes, Session
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 MEMORY = 1024
@@ -30,14 +24,11 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def debian() -> GuestBuild:
-    definition = load_definition("debian-cloud-init", definitions_folder() / "systems")
-    try:
-        for program in ("mmdebstrap", "genext2fs", definition.platform.program):
-            find_program(program)
-    except MissingProgramError as error:
-        pytest.skip(error.message)
-    return build_guest(definition, progress=print)
+def debian(viso_session: Session) -> GuestBuild:
+    for program in ("mmdebstrap", "genext2fs"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is missing")
+    return viso_session.guest(IMAGES / "guests" / "systems" / "debian-cloud-init.toml")
 
 
 def root_disk(build: GuestBuild) -> list[str]:

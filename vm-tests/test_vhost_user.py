@@ -13,35 +13,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.image.regions import Literal
-from qemu_viso.qemu.devices import Frontend, PathChardev
-from qemu_viso.qemu.machine import MachineSpec
-from qemu_viso.qemu.platforms import PLATFORMS
-from qemu_viso.vhost_user import session
-from qemu_viso.vhost_user.messages import ProtocolFeature
-from tests.vhost_user.guests import scripted, with_vhost_user
-from tests.vhost_user.media import lay, mixed, noise, serving, write_file
+from qemu_viso.qemu import PLATFORMS, Frontend, MachineSpec, PathChardev
+from tests.guests import scripted
+from tests.vhost_user.guests import with_vhost_user
+from tests.vhost_user.media import bootable, digest, lay, mixed, noise, serving, serving_without_slots, write_file
 from tests.vhost_user.serve import large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.guest.view import Namespace
-    from qemu_viso.image import Image
-    from qemu_viso.pytest_plugin.exports import Exports
-    from qemu_viso.pytest_plugin.machines import Machines
-    from qemu_viso.pytest_plugin.recipes import Recipes
-    from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.pytest_plugin import Exports, GuestBuild, Machines, Namespace, Recipes, Views
 
 SUM = "$B sha256sum /dev/vda"
 NAMESPACES: tuple[Namespace, ...] = ("rock", "joliet", "plain", "udf")
 DROP = "echo 3 >/proc/sys/vm/drop_caches"
-
-
-def digest(image: Image) -> bytes:
-    return hashlib.sha256(image.read(0, image.size)).hexdigest().encode()
 
 
 def console_of(start: Machines, spec: MachineSpec, pattern: bytes) -> bytes:
@@ -103,12 +89,11 @@ def test_the_guest_reads_the_whole_disk(
 
 @pytest.mark.full
 def test_memory_comes_in_one_table_where_slots_are_not_offered(
-    viso_guest: GuestBuild, viso_machine: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    viso_guest: GuestBuild, viso_machine: Machines, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(session, "PROTOCOL_FEATURES", session.PROTOCOL_FEATURES & ~ProtocolFeature.CONFIGURE_MEM_SLOTS)
     image = mixed(tmp_path)
     path = str(tmp_path / "v")
-    with serving(image, path):
+    with serving_without_slots(image, path):
         spec = with_vhost_user(scripted(viso_guest, tmp_path, SUM), path)
         assert digest(image) in console_of(viso_machine, spec, rb"[0-9a-f]{64}  /dev/vda")
 
@@ -251,7 +236,7 @@ def test_firmware_starts_from_the_disk(viso_machine: Machines, tmp_path: Path) -
     ).ljust(32, b"\0")
     packet = struct.pack("<BBHHHQ", 16, 0, 1, 0x8000, 0, 64)
     sector = (code + packet).ljust(510, b"\0") + b"\x55\xaa"
-    image = lay(Literal(sector, "boot sector"), 30720, Literal(text, "text"), 4 << 20)  # some cylinders at least
+    image = bootable(sector, 64 * 512, text)
     path = str(tmp_path / "v")
     disk = (
         PathChardev("medium", path, reconnect=1),

@@ -8,8 +8,8 @@ import os
 import re
 from typing import TYPE_CHECKING, TypeVar
 
-from qemu_viso.errors import GuestError
-from qemu_viso.guest.wire import LARGEST_PIECE, Feed, RefusedError, parse_hello, parse_piece, parse_view
+from qemu_viso.errors import GuestError, RefusedError
+from qemu_viso.guest.wire import LARGEST_PIECE, Feed, parse_hello, parse_piece, parse_view
 from qemu_viso.qemu.attention import AFTERMATH
 from qemu_viso.qemu.console import plain
 

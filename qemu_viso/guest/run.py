@@ -7,11 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from qemu_viso.errors import ConfigurationError
+from qemu_viso.errors import ConfigurationError, RefusedError
 from qemu_viso.guest import grub, uefi_shell
 from qemu_viso.guest.agent import CONTENT_LIMIT, Agent
 from qemu_viso.guest.build import arguments_for
-from qemu_viso.guest.wire import RefusedError
 from qemu_viso.qemu.devices import DirectKernel, VhostUserMedium
 from qemu_viso.qemu.firmware import find_uefi
 from qemu_viso.qemu.machine import UEFI_MEMORY, Machine, machine_for

@@ -19,7 +19,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from qemu_viso.errors import GuestError
+from qemu_viso.errors import GuestError, RefusedError
 from qemu_viso.guest.labels import LabelError, read_label
 from qemu_viso.guest.view import Entry, GuestView
 
@@ -50,10 +50,6 @@ _KINDS: dict[int, Kind] = {
 
 class WireError(GuestError):
     """The agent said something that its protocol does not allow."""
-
-
-class RefusedError(GuestError):
-    """The guest could not do what was asked, and said so; it can be asked again."""
 
 
 class Feed:

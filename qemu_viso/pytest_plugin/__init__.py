@@ -1,7 +1,7 @@
 """The pytest plugin: recipes, exports, guests, machines and what guests see, as fixtures.
 
 Loaded with every pytest run of every user who has the package, so it imports nothing of the project: what a fixture
-needs is imported when a test uses it.
+needs is imported when a test uses it, and what can be imported from here, to annotate with, when it is asked for.
 """
 
 from __future__ import annotations
@@ -15,15 +15,67 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qemu_viso.guest.build import GuestBuild
-    from qemu_viso.pytest_plugin.exports import Exports
-    from qemu_viso.pytest_plugin.machines import Machines
+    from qemu_viso.guest.definition import GuestDefinition, guest_names, load_definition
+    from qemu_viso.guest.view import Entry, GuestView, Namespace
+    from qemu_viso.opening import Opened
+    from qemu_viso.pytest_plugin.exports import Export, Exports
+    from qemu_viso.pytest_plugin.machines import GuestMachine, Machines
     from qemu_viso.pytest_plugin.recipes import Recipes
     from qemu_viso.pytest_plugin.record import Record
+    from qemu_viso.pytest_plugin.seen import Seen
     from qemu_viso.pytest_plugin.session import Session
     from qemu_viso.pytest_plugin.target import Target
     from qemu_viso.pytest_plugin.views import Views
+    from qemu_viso.verify.diff import Difference
+    from qemu_viso.verify.report import Report
+else:
+    _HOMES = {
+        "guest.build": ("GuestBuild",),
+        "guest.definition": ("GuestDefinition", "guest_names", "load_definition"),
+        "guest.view": ("Entry", "GuestView", "Namespace"),
+        "opening": ("Opened",),
+        "pytest_plugin.exports": ("Export", "Exports"),
+        "pytest_plugin.machines": ("GuestMachine", "Machines"),
+        "pytest_plugin.recipes": ("Recipes",),
+        "pytest_plugin.seen": ("Seen",),
+        "pytest_plugin.session": ("Session",),
+        "pytest_plugin.target": ("Target",),
+        "pytest_plugin.views": ("Views",),
+        "verify.diff": ("Difference",),
+        "verify.report": ("Report",),
+    }
 
-__all__ = ["RECORD"]
+    # There is no `__dir__`: pytest looks at every name that it tells, for fixtures, and so would import them all.
+    def __getattr__(name: str) -> object:
+        for home, names in _HOMES.items():
+            if name in names:
+                from importlib import import_module
+
+                return getattr(import_module(f"qemu_viso.{home}"), name)
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+__all__ = [
+    "Difference",
+    "Entry",
+    "Export",
+    "Exports",
+    "GuestBuild",
+    "GuestDefinition",
+    "GuestMachine",
+    "GuestView",
+    "Machines",
+    "Namespace",
+    "Opened",
+    "Recipes",
+    "Report",
+    "Seen",
+    "Session",
+    "Target",
+    "Views",
+    "guest_names",
+    "load_definition",
+]
 
 DEFAULT_GUEST = "linux-cloud"
 RECORD = pytest.StashKey["Record"]()

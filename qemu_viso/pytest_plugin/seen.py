@@ -11,7 +11,7 @@ import pytest
 
 from qemu_viso.errors import UsageError
 from qemu_viso.guest.view import NAMESPACES
-from qemu_viso.opening import Opened
+from qemu_viso.opening import Opened, open_image_file
 from qemu_viso.verify.contents import sampled
 from qemu_viso.verify.diff import compare
 from qemu_viso.verify.expected import expected_view, namespaces, require
@@ -110,7 +110,10 @@ class Seen(Mapping[str, "Entry"]):
             UsageError: there is no recipe.
         """
         if isinstance(self.what, Path):
-            raise UsageError(f"'{self.what}' is an image, not a recipe: nothing says what a guest should see")
+            raise UsageError(
+                f"'{self.what}' is an image, not a recipe: nothing says what a guest should see",
+                hint="`held_to(recipe)` holds it to a recipe's promise",
+            )
         opened, where, view = self.what, self.target, self.view
         expected = expected_view(opened.tree, view.namespace, view.reader)
         pieces = self._sampled(expected)
@@ -132,6 +135,24 @@ class Seen(Mapping[str, "Entry"]):
         if self._record is not None:
             self._record.reports.append(report)
         return report
+
+    def held_to(self, recipe: Opened) -> Seen:
+        """The same, for `report` and `verify` to hold to the promise of another recipe than the guest looked at.
+
+        An image of another origin promises nothing by itself.
+
+        Args:
+            recipe: says what the guest should have seen.
+
+        Raises:
+            UsageError: its image has no such namespace.
+        """
+        require(recipe.tree, self.namespace)
+        image = open_image_file(str(self.what)) if isinstance(self.what, Path) else self.what.image
+        promise = Opened(recipe.recipe, recipe.tree, image)  # differences tell the bytes that the guest did read
+        return Seen(
+            self.view, promise, self.target, self._read, self.seconds, self._record, self._kernel, self._accelerator
+        )
 
     def _sampled(self, expected: Mapping[str, Expected]) -> dict[str, int | None]:
         """Of files that did not come as a whole, pieces are read now; where the guest reads them wrong."""

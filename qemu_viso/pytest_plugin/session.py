@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -31,7 +32,6 @@ from qemu_viso.qemu.sync import LoopThread
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -65,7 +65,7 @@ class Session:
         self._accelerator = accelerator
         self._verdicts: list[Verdict] | None = None
         self._rejection: str | None = None
-        self._builds: dict[str, GuestBuild] = {}
+        self._builds: dict[str | Path, GuestBuild] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -91,10 +91,13 @@ class Session:
         return Recipes(folder)(*recipe, files=files, name=name)
 
     @plainly
-    def guest(self, name: str) -> GuestBuild:
+    def guest(self, name: str | Path) -> GuestBuild:
         """A guest, built if it is not in the cache; only one of several processes builds it.
 
         Skips the test where a program is missing that this needs.
+
+        Args:
+            name: of one that comes with the project, or the `Path` of a definition of one's own.
 
         Raises:
             MissingInputError: there is no such guest, or no package source has a package of it.
@@ -102,7 +105,7 @@ class Session:
         """
         build = self._builds.get(name)
         if build is None:
-            definition = load_definition(name)
+            definition = load_definition(name.stem, name.parent) if isinstance(name, Path) else load_definition(name)
             try:
                 find_program(definition.platform.program)  # before anything is downloaded for it
                 build = build_guest(definition, progress=print)

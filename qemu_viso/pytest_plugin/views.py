@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from qemu_viso.errors import UsageError
+from qemu_viso.errors import RefusedError, UsageError
 from qemu_viso.guest.agent import CONTENT_LIMIT
-from qemu_viso.guest.wire import RefusedError
 from qemu_viso.pytest_plugin.exports import origin
 from qemu_viso.pytest_plugin.machines import GuestMachine
 from qemu_viso.pytest_plugin.plainly import plainly

@@ -8,9 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from qemu_viso.errors import ConfigurationError, MissingInputError, MissingProgramError, QemuVisoError
+from qemu_viso.errors import ConfigurationError, MissingInputError, MissingProgramError, QemuVisoError, RefusedError
 from qemu_viso.guest.run import booted
-from qemu_viso.guest.wire import RefusedError
 from qemu_viso.nbd.trace import ReadTrace
 from qemu_viso.qemu.accelerators import Verdict, best, verdicts, warn_of_rejection
 from qemu_viso.qemu.deadline import Deadline

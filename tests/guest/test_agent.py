@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from qemu_viso.errors import GuestError
+from qemu_viso.errors import GuestError, RefusedError
 from qemu_viso.guest.agent import Agent
-from qemu_viso.guest.wire import RefusedError
 from qemu_viso.qemu.deadline import Deadline
 from qemu_viso.qemu.machine import Machine
 from tests.guest.test_wire import good

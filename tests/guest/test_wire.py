@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qemu_viso.errors import GuestError
+from qemu_viso.errors import GuestError, RefusedError
 from qemu_viso.guest.view import Entry, GuestView
 from qemu_viso.guest.wire import (
     MOST_DESCRIPTION,
     Feed,
-    RefusedError,
     Steps,
     WireError,
     parse_hello,

@@ -23,6 +23,18 @@ def test_the_plugin_alone_imports_nothing_but_itself() -> None:
     assert new == {"qemu_viso", "qemu_viso.pytest_plugin"}
 
 
+def test_a_run_that_uses_no_fixture_of_it_imports_nothing_more(tmp_path: Path) -> None:
+    """pytest registers plugins by looking at all their names."""
+    (tmp_path / "test_x.py").write_text("def test_x(): ...\n")
+    # With the plugins of this environment the interpreter would hold more than what is looked for.
+    arguments = ["-q", "-p", "qemu_viso.pytest_plugin", "-p", "no:cacheprovider", str(tmp_path)]
+    loaded = loaded_by(
+        "import os\nos.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'\n"
+        f"import pytest\nassert pytest.main({arguments!r}) == 0"
+    )
+    assert {name for name in loaded if name.startswith("qemu_viso")} == {"qemu_viso", "qemu_viso.pytest_plugin"}
+
+
 def test_nothing_else_imports_pytest_or_the_plugin() -> None:
     seen = 0
     for path in PACKAGE.rglob("*.py"):

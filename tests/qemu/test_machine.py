@@ -12,6 +12,7 @@ from qemu_viso.qemu.machine import Machine, MachineSpec
 from qemu_viso.qemu.platforms import Platform
 from qemu_viso.qemu.process import Child
 from tests.qemu.fakes import child_pids, fake_spec, is_alive, open_descriptors
+from tests.signals import hasten_sigkill
 
 LONG = 60.0
 
@@ -98,8 +99,7 @@ def test_it_is_no_program(tmp_path: Path) -> None:
 
 
 def test_it_ignores_sigterm(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Child.__init__.__kwdefaults__ is not None
-    monkeypatch.setitem(Child.__init__.__kwdefaults__, "grace", 0.05)
+    hasten_sigkill(monkeypatch, 0.05)
 
     async def run() -> int:
         body = "signal.signal(signal.SIGTERM, signal.SIG_IGN); greet(); serve(); time.sleep(1000)"

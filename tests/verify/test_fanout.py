@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qemu_viso.errors import GuestError, MissingProgramError, QemuVisoError
+from qemu_viso.errors import GuestError, MissingProgramError, QemuVisoError, RefusedError
 from qemu_viso.guest.build import GuestBuild
 from qemu_viso.guest.definition import load_definition
-from qemu_viso.guest.wire import RefusedError
 from qemu_viso.qemu.accelerators import Verdict
 from qemu_viso.verify import fanout
 from qemu_viso.verify.fanout import FanOut, Options, skipped

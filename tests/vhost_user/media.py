@@ -11,7 +11,8 @@ from qemu_viso.image import FileSlice, Generated, Image, RegionMap
 from qemu_viso.image.regions import Literal
 from qemu_viso.sockets import UnixListener
 from qemu_viso.sources.host import HostDirectory, HostFile
-from qemu_viso.vhost_user import Device
+from qemu_viso.vhost_user import Device, session
+from qemu_viso.vhost_user.messages import ProtocolFeature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,11 @@ SECTOR = 2048
 def noise(label: str, size: int) -> bytes:
     """Bytes in which no two places look alike."""
     return hashlib.shake_128(label.encode()).digest(size)
+
+
+def digest(image: Image) -> bytes:
+    """The SHA-256 of all that is in an image, as `sha256sum` prints it."""
+    return hashlib.sha256(image.read(0, image.size)).hexdigest().encode()
 
 
 def host_file(path: Path) -> HostFile:
@@ -55,6 +61,23 @@ def serving(image: Image, path: str) -> Iterator[Device]:
     with Device(image, UnixListener.bind(path)) as device:
         yield device
     image._handles.clear()
+
+
+@contextmanager
+def serving_without_slots(image: Image, path: str) -> Iterator[Device]:
+    """A device of before VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS: it is sent all memory in one table."""
+    import pytest  # here, because devices in processes of their own do not need it
+
+    with pytest.MonkeyPatch.context() as patch:
+        offered = session.PROTOCOL_FEATURES & ~ProtocolFeature.CONFIGURE_MEM_SLOTS
+        patch.setattr(session, "PROTOCOL_FEATURES", offered)
+        with serving(image, path) as device:
+            yield device
+
+
+def bootable(sector: bytes, at: int, text: bytes) -> Image:
+    """A disk of some cylinders, or firmware would not start from it: a boot sector, and a text at `at`."""
+    return lay(Literal(sector, "boot sector"), at - SECTOR, Literal(text, "text"), 4 << 20)
 
 
 def mixed(folder: Path, *, write: bool = True) -> Image:
