@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING
 from qemu_viso.qemu.process import Tail
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator
 
 REMEMBERED = 256 << 10
+ROOM = 8 << 20
+"""Bytes of the kernel's memory that may wait for us: about 20,000 characters."""
 LONGEST_LINE = 4096
 LAST_LINES = 12
+
+_SO_SNDBUFFORCE = 32  # socket(7); Python has no name for it
 
 # What firmware, boot loaders and kernels write when nothing good can follow.
 FAILURES = re.compile(
@@ -41,6 +45,19 @@ def plain(data: bytes) -> str:
     """Console bytes as text for a message: without control sequences, escaped where not UTF-8."""
     text = _CONTROL_SEQUENCES.sub(b"", data).decode("utf-8", "backslashreplace")
     return _CONTROL_CHARACTERS.sub("", text)
+
+
+def make_room(theirs: socket.socket) -> None:
+    """Let QEMU's end of a console's socket hold more than we read at once.
+
+    A serial port writes byte by byte, and each lies in the socket in a buffer of its own: the usual size is full after
+    278 of them. A loader that finds its port busy for a fifth of a second gives up that character (`serial_hw_put` in
+    GRUB), and so long we may be kept from reading on a busy host.
+    """
+    try:
+        theirs.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, ROOM)
+    except PermissionError:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)  # as much as the host allows
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import MissingProgramError
 from qemu_viso.qemu.attention import evidence
-from qemu_viso.qemu.console import Console
+from qemu_viso.qemu.console import Console, make_room
 from qemu_viso.qemu.controlled import Controlled
 from qemu_viso.qemu.devices import (
     MEDIUM_DEVICE,
@@ -192,6 +192,7 @@ class Machine(Controlled):
 
     async def _start(self, deadline: Deadline) -> None:
         ours, theirs = zip(*(self._pair() for _ in range(3 if self.spec.agent else 2)), strict=True)
+        make_room(theirs[1])
         numbers = [each.fileno() for each in theirs]
         argv = spelled(self.spec).to_argv(numbers[0], numbers[1], numbers[2] if self.spec.agent else None)
         self._console = Console(ours[1], self._on_console_failure)

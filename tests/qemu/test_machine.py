@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,38 @@ def test_success_on_the_console_and_events(tmp_path: Path) -> None:
     text, event = asyncio.run(run())
     assert text == b"Debian login: "
     assert event == {}
+
+
+def test_a_serial_port_that_writes_while_we_do_not_read(tmp_path: Path) -> None:
+    """It writes byte by byte, and a boot loader drops what it cannot get rid of at once."""
+    burst, told = 500, tmp_path / "told"
+    os.mkfifo(told)
+    does = f"""
+console.sendall(b'begin')
+time.sleep(0.1)  # until the other side has stopped to read
+console.setblocking(False)
+sent = 0
+try:
+    while sent < {burst}:
+        sent += console.send(b'x')
+except BlockingIOError:
+    pass
+open({os.fspath(told)!r}, 'w').write(str(sent))
+"""
+    body = GUEST.replace("GUEST_DOES", does.replace("\n", "\n        "))
+
+    async def run() -> int:
+        async with Machine(fake_spec(tmp_path, body)) as machine:
+            deadline = Deadline.after(LONG)
+            begun = asyncio.create_task(machine.wait_for_console(b"begin", deadline))
+            await asyncio.sleep(0)
+            released = asyncio.create_task(machine.release(deadline))
+            await begun
+            sent = int(told.read_text())  # the whole of our loop waits
+            await released
+            return sent
+
+    assert asyncio.run(run()) == burst
 
 
 def test_an_exit_that_is_waited_for(tmp_path: Path) -> None:
