@@ -18,6 +18,7 @@ from qemu_viso.image import FilePiece, Span
 from qemu_viso.image.image import reads_as_zeros
 from qemu_viso.nbd.channel import IOV_MAX
 from qemu_viso.nbd.constants import (
+    MAX_PAYLOAD,
     REPLY_FLAG_DONE,
     STRUCTURED_REPLY_MAGIC,
     Command,
@@ -135,7 +136,7 @@ class Session:
         An error of a source leaves it at any point: `_batch` has the requests that are not answered yet, `_pending`
         the ones that have not been looked at.
         """
-        read, structured = read_head(self._mode), self._mode is Mode.STRUCTURED
+        read, structured, chunked = read_head(self._mode), self._mode is Mode.STRUCTURED, self._mode is not Mode.SIMPLE
         batch, out, touched, find, pread = self._batch, self._out, self._touched, self._find, os.pread
         low, high, delta, descriptor, handle, view = _NOWHERE
         while True:
@@ -162,6 +163,8 @@ class Session:
                         if self._out_bytes >= BATCH_BYTES:
                             self._commit()
                         continue
+                elif head == read and chunked and self._send_stretch(request):
+                    continue
                 self._other(request)
                 if self._disconnected:
                     break
@@ -320,6 +323,36 @@ class Session:
     def _head(self, request: Request, *, done: bool) -> bytes:
         _, cookie, offset, length, _ = request
         return self._replies.data(cookie, offset, length, offset, done=done)
+
+    def _send_stretch(self, request: Request) -> bool:
+        """Send a long stretch of one file, the usual long read, as `_stream` does; false if this is no such read."""
+        _, cookie, offset, length, _ = request
+        span = self._find(offset)
+        if span is None or span.handle is None or offset + length > span.stop or not 0 < length <= MAX_PAYLOAD:
+            return False
+        if self._out:
+            self._commit()
+        self._batch.clear()  # what fails from here on is told here
+        handle, sent = span.handle, 0
+        try:
+            handle.verify()
+        except (QemuVisoError, OSError) as error:
+            self._fail(request, error)
+            self._send()
+            return True
+        head = self._owed + self._replies.data(cookie, offset, length, offset, done=False)
+        self._owed = b""
+        self._channel.send((head,), more=True)
+        try:
+            sent = self._channel.send_file(span.descriptor, offset - span.delta, length)
+            handle.verify()
+            if sent != length:
+                raise InputOutputError(f"the source '{handle.file.path}' cannot be read to its end")
+        except (QemuVisoError, OSError) as error:
+            self._spoil(request, error, offset, length - sent)
+            return True
+        self._owed = self._replies.success(cookie, offset)
+        return True
 
     def _stream(self, request: Request, pieces: Sequence[Piece]) -> None:
         """Send a long reply piece by piece, with holes left out where the client lets us.
