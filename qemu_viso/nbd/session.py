@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
-from itertools import groupby
 from operator import sub
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import InputOutputError, QemuVisoError, StaleSourceError
 from qemu_viso.image import FilePiece, Span
-from qemu_viso.image.image import reads_as_zeros
 from qemu_viso.nbd.channel import IOV_MAX
+from qemu_viso.nbd.chunks import chunks_of, piece_length
 from qemu_viso.nbd.constants import (
     MAX_PAYLOAD,
     REPLY_FLAG_DONE,
@@ -59,8 +58,6 @@ GATHER_BYTES = 1 << 21
 """The longest reply that is made in memory, where it comes from many small files."""
 SPANS = 4
 """Places that a connection remembers; each may keep a file open beside the cache of handles."""
-HOLE_FROM = 1 << 15
-"""Bytes of zeros that are worth a chunk of their own."""
 SIMPLE_HELD = 512
 """The end of a stretch that a simple reply holds back until the rest has proved good: it can only be cut short."""
 CACHE_BYTES = 1 << 23
@@ -232,6 +229,14 @@ class Session:
                 self._spans[index] = span
         return span
 
+    def _stretch(self, offset: int, length: int) -> Span | None:
+        """The span that has all of a range; where other regions begin in the range no file is opened for nothing."""
+        index = bisect_right(self._starts, offset)
+        if index < len(self._starts) and self._starts[index] < offset + length:
+            return None
+        span = self._find(offset)
+        return span if span is not None and offset + length <= span.stop else None
+
     def _commit(self) -> None:
         """Send what has been collected, once the files that it was read from have proved to be the same."""
         for handle in self._touched.values():
@@ -297,8 +302,8 @@ class Session:
         if length < SEND_FILE_FROM:
             self._gather(request)
             return
-        span = self._find(offset)
-        if span is not None and span.handle is not None and offset + length <= span.stop:
+        span = self._stretch(offset, length)
+        if span is not None and span.handle is not None:
             self._stream(request, [FilePiece(span.handle, offset - span.delta, length)])
             return
         if length <= GATHER_BYTES and not self._has_long_part(offset, length):
@@ -327,8 +332,8 @@ class Session:
     def _send_stretch(self, request: Request) -> bool:
         """Send a long stretch of one file, the usual long read, as `_stream` does; false if this is no such read."""
         _, cookie, offset, length, _ = request
-        span = self._find(offset)
-        if span is None or span.handle is None or offset + length > span.stop or not 0 < length <= MAX_PAYLOAD:
+        span = self._stretch(offset, length) if 0 < length <= MAX_PAYLOAD else None
+        if span is None or span.handle is None:
             return False
         if self._out:
             self._commit()
@@ -370,13 +375,13 @@ class Session:
             self._send()
             return
         if self._mode is not Mode.SIMPLE and not flags(request) & CommandFlag.DF:
-            parts = _parts(pieces)
+            parts = chunks_of(pieces)
         else:
             parts = [(False, list(pieces))]
         _, cookie, offset, _, _ = request
         at = offset
         for hole, part in parts:
-            length = sum(map(_length, part))
+            length = sum(map(piece_length, part))
             if hole:
                 self._out.append(self._replies.hole(cookie, offset, length, at, done=False))
             else:
@@ -393,7 +398,7 @@ class Session:
 
     def _send_part(self, request: Request, part: Sequence[Piece], at: int) -> bool:
         """The data of one chunk; false when it ended the reply with an error."""
-        stop = at + sum(map(_length, part))
+        stop = at + sum(map(piece_length, part))
         sent = at  # what is before `at` is good, what is before `sent` has left
         try:
             for piece in part:
@@ -411,7 +416,7 @@ class Session:
                         raise InputOutputError(f"the source '{handle.file.path}' cannot be read to its end")
                     if last:
                         self._collect_piece(self._image.read_piece(FilePiece(handle, start + length - last, last)))
-                sent = at = at + _length(piece)
+                sent = at = at + piece_length(piece)
         except (QemuVisoError, OSError) as error:
             self._spoil(request, error, at, stop - sent)
             return False
@@ -471,23 +476,6 @@ class Session:
             )
             for context in contexts
         ]
-
-
-def _length(piece: Piece) -> int:
-    return piece.length if isinstance(piece, FilePiece) else len(piece)
-
-
-def _parts(pieces: Sequence[Piece]) -> list[tuple[bool, list[Piece]]]:
-    """Pieces in chunks: (whether it is a hole, its pieces); only long stretches of zeros are holes."""
-    parts: list[tuple[bool, list[Piece]]] = []
-    for zeros, run in groupby(pieces, reads_as_zeros):
-        part = list(run)
-        hole = zeros and sum(map(_length, part)) >= HOLE_FROM
-        if parts and not hole and not parts[-1][0]:
-            parts[-1][1].extend(part)
-        else:
-            parts.append((hole, part))
-    return parts
 
 
 def _sentence(error: Exception) -> str:
