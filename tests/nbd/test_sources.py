@@ -12,18 +12,21 @@ import pytest
 from qemu_viso.errors import StaleSourceError
 from qemu_viso.image import Image
 from qemu_viso.nbd import Server, listen_unix
-from qemu_viso.nbd.session import SEND_FILE_FROM
+from qemu_viso.nbd.constants import MAX_PAYLOAD
+from qemu_viso.nbd.session import ALONE_BYTES, SEND_FILE_FROM
 from qemu_viso.nbd.uri import UnixAddress
-from qemu_viso.sources.handles import HandleCache
+from qemu_viso.sources.handles import Handle, HandleCache
 from tests.nbd.images import Builder, Mixed, mixed, random_bytes
-from tests.nbd.wire import EIO, READ, Client, request
+from tests.nbd.wire import EINVAL, EIO, READ, Client, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from qemu_viso.sources.host import HostFile
+
 MODES = ("simple", "structured", "extended")
-SIZES = {"one page": 4096, "sendfile": 3 * SEND_FILE_FROM}
+SIZES = {"one page": 4096, "one call": 3 * SEND_FILE_FROM, "sendfile": 3 * ALONE_BYTES}
 
 
 def changed(path: Path) -> None:
@@ -311,6 +314,81 @@ def test_a_disk_that_fails(image: Mixed, mode: str, monkeypatch: pytest.MonkeyPa
         assert client.read(start, 4096) == image.expected[start : start + 4096]
         assert client.ask(READ, start + 8192, 4096).error == EIO
         assert client.read(start, 4096) == image.expected[start : start + 4096]
+
+
+@pytest.mark.parametrize("mode", ["structured", "extended"])
+def test_a_disk_that_fails_between_long_reads(image: Mixed, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is the same, and cannot be read to its end; what came before and what comes after is good."""
+    start, size = image.starts["big"], 200_000
+    send_file = os.sendfile
+
+    def fails(out: int, source: int, offset: int, count: int) -> int:
+        if offset < size:
+            return send_file(out, source, offset, count)
+        if offset == size and count == size:
+            return send_file(out, source, offset, 70_000)
+        raise OSError(5, "Input/output error")
+
+    def fails_too(descriptor: int, length: int, offset: int) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    listener = listen_unix()
+    assert isinstance(listener.address, UnixAddress)
+    asked = [(start, size), (start + size, size), (start, size), (0, 512)]
+    with Server({"test": image.image}, listener), Client(listener.address.path, mode) as client:
+        monkeypatch.setattr(os, "sendfile", fails)
+        monkeypatch.setattr(os, "pread", fails_too)
+        extended = mode == "extended"
+        client.socket.sendall(
+            b"".join(
+                request(READ, at, length, cookie=number, extended=extended) for number, (at, length) in enumerate(asked)
+            )
+        )
+        for number, (at, length) in enumerate(asked):
+            reply = client.reply(READ, at, length)
+            assert reply.cookie == number
+            if at == start + size:
+                assert (reply.error, reply.error_offset) == (EIO, at)
+                assert "cannot be read to its end" in reply.message
+                assert reply.data == {at: image.expected[at : at + 70_000] + bytes(130_000)}
+            else:
+                assert reply.bytes(at, length) == image.expected[at : at + length]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_long_reads_have_a_limit(tmp_path: Path, mode: str) -> None:
+    """Wherever the bytes come from, here from one file."""
+    builder = Builder()
+    start = builder.file(tmp_path / "long", bytes(MAX_PAYLOAD + 4096))
+    listener = listen_unix()
+    assert isinstance(listener.address, UnixAddress)
+    with Server({"test": builder.image()}, listener), Client(listener.address.path, mode) as client:
+        assert client.ask(READ, start, MAX_PAYLOAD + 1).error == EINVAL
+        assert client.read(start, MAX_PAYLOAD) == bytes(MAX_PAYLOAD)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_small_files_that_are_read_together_are_not_kept_open(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = Builder()
+    data = [random_bytes(5000, number) for number in range(100)]
+    starts = [builder.file(tmp_path / f"{number}", each) for number, each in enumerate(data)]
+    get = HandleCache.get
+    kept: list[str] = []
+
+    def note(self: HandleCache, file: HostFile) -> Handle:
+        kept.append(file.name)
+        return get(self, file)
+
+    monkeypatch.setattr(HandleCache, "get", note)
+    listener = listen_unix()
+    assert isinstance(listener.address, UnixAddress)
+    with Server({"test": builder.image()}, listener), Client(listener.address.path, mode) as client:
+        expected = b"".join(each + bytes(-len(each) % 2048) for each in data)
+        for offset in (0, 1000):
+            assert client.read(starts[0] + offset, 500_000) == expected[offset : offset + 500_000]
+    assert kept == []
 
 
 def test_descriptors_run_out_and_reads_go_on(tmp_path: Path) -> None:
