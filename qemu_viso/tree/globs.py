@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import re
 
+from qemu_viso.errors import RecipeError
+
+LONGEST = 4095
+"""Characters of a pattern; what it is to match, a path, has no more bytes on Linux."""
 SPECIAL = frozenset("*?[\\")
 _CLASSES = {
     "alnum": "a-zA-Z0-9",
@@ -22,6 +26,7 @@ _CLASSES = {
     "upper": "A-Z",
     "xdigit": "0-9a-fA-F",
 }
+_NAMED = re.compile(r"\[:([a-z]+):\]")
 
 
 class Globs:
@@ -51,8 +56,17 @@ def translated(glob: str) -> re.Pattern[str]:
 
     What stands between two asterisks matches texts of one length only, so the first place where it fits is as good as
     any: no earlier asterisk need be tried again, which atomic groups say.
+
+    Raises:
+        RecipeError: it is longer than any path.
     """
+    if len(glob) > LONGEST:
+        raise RecipeError(
+            f"the pattern '{glob[:40]}…' is {len(glob):,} characters long, of at most {LONGEST:,}",
+            hint="no path is as long; give several patterns",
+        )
     pieces = [""]
+    unclosed: set[int] = set()
     at = 0
     while at < len(glob):
         character = glob[at]
@@ -61,7 +75,7 @@ def translated(glob: str) -> re.Pattern[str]:
             pieces.append("")
         elif character == "?":
             pieces[-1] += "[^/]"
-        elif character == "[" and (found := _bracket(glob, at)) is not None:
+        elif character == "[" and (found := _bracket(glob, at, unclosed)) is not None:
             expression, at = found
             pieces[-1] += expression
         else:
@@ -74,20 +88,24 @@ def translated(glob: str) -> re.Pattern[str]:
     return re.compile(first + "".join(f"(?>[^/]*?{piece})" for piece in others) + last)
 
 
-def _bracket(glob: str, at: int) -> tuple[str, int] | None:
+def _bracket(glob: str, at: int, unclosed: set[int]) -> tuple[str, int] | None:
     """The expression for what stands in brackets, and where they end; None where they do not.
 
-    With a slash in them nothing matches.
+    With a slash in them nothing matches. `unclosed` collects the places from which no end was found: whoever comes to
+    one of them need not look for it again.
     """
     negated = glob[at : at + 1] in ("!", "^")
     begin = at = at + negated
     inside = ""
-    while at < len(glob) and glob[at] != "/":
-        if glob[at] == "]" and at > begin:
-            if not inside:
-                return ("[^/]" if negated else "(?!)"), at + 1
-            return f"(?!/)[{'^' * negated}{inside}]", at + 1
-        named = re.compile(r"\[:([a-z]+):\]").match(glob, at)
+    passed = set()
+    while at < len(glob) and glob[at] != "/" and at not in unclosed:
+        if at > begin:
+            if glob[at] == "]":
+                if not inside:
+                    return ("[^/]" if negated else "(?!)"), at + 1
+                return f"(?!/)[{'^' * negated}{inside}]", at + 1
+            passed.add(at)
+        named = _NAMED.match(glob, at)
         if named is not None and named[1] in _CLASSES:
             inside += _CLASSES[named[1]]
             at = named.end()
@@ -98,7 +116,10 @@ def _bracket(glob: str, at: int) -> tuple[str, int] | None:
             high, at = _member(glob, at + 1)
         if low <= high:
             inside += f"{re.escape(low)}-{re.escape(high)}"
-    return ("(?!)", at) if at < len(glob) else None
+    if at < len(glob) and at not in unclosed:
+        return "(?!)", at
+    unclosed |= passed
+    return None
 
 
 def _member(glob: str, at: int) -> tuple[str, int]:

@@ -94,11 +94,14 @@ def _folded(character: str) -> str:
 class Listing:
     """The names in a directory. Look-ups find the exact name, or one that differs by case only (section D6)."""
 
-    __slots__ = ("_folded", "nodes")
+    __slots__ = ("_alike", "_folded", "nodes")
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
+        # Made when it is first needed: by the folded name, the first that is listed so, and apart those behind it. (Two
+        # names that differ by case only come from one host directory.)
         self._folded: dict[str, str] | None = None
+        self._alike: dict[str, list[str]] = {}
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -109,26 +112,42 @@ class Listing:
         if node is not None:
             return name, node
         if self._folded is None:
-            # Two names that differ by case only (both came from one host directory): the first one is found.
-            self._folded = {folded(listed): listed for listed in reversed(self.nodes)}
+            self._folded = {}
+            self._index(self.nodes)
         listed = self._folded.get(folded(name))
         return None if listed is None else (listed, self.nodes[listed])
 
     def add(self, name: str, node: Node) -> None:
         """List `node` as `name`, which must be free."""
         self.nodes[name] = node
-        if self._folded is not None:
-            self._folded.setdefault(folded(name), name)
+        self._index((name,))
 
     def extend(self, nodes: dict[str, Node]) -> None:
         """List many nodes under names that are free."""
         self.nodes.update(nodes)
-        self._folded = None
+        self._index(nodes)
 
     def remove(self, name: str) -> None:
         """Forget the entry listed as `name`."""
         del self.nodes[name]
-        self._folded = None
+        if self._folded is None:
+            return
+        key = folded(name)
+        alike = self._alike.get(key)
+        if self._folded[key] != name:
+            self._alike[key].remove(name)
+        elif alike:
+            self._folded[key] = alike.pop(0)
+        else:
+            del self._folded[key]
+
+    def _index(self, names: Iterable[str]) -> None:
+        if self._folded is None:
+            return
+        for name in names:
+            key = folded(name)
+            if self._folded.setdefault(key, name) != name:
+                self._alike.setdefault(key, []).append(name)
 
     def copy(self) -> Listing:
         """The same names once more, to be changed apart."""

@@ -36,6 +36,9 @@ class Origin(Protocol):
 
 _RELATIVE = "a source is looked for from the recipe's directory on"
 _ABSOLUTE = "a source is a path on the host; what it is to be called in the image stands before a '=', as in /x=FILE"
+REPEATED = 65_536
+"""How often links may lead to a directory that is in the image already: two links in each of some directories, to the
+next of them, multiply with every step, though none leads back."""
 EARLIEST_NS, LATEST_NS = -62_135_596_800 * 10**9, 253_402_300_799 * 10**9
 """The years 1 to 9999: some file systems keep times that no calendar has, and no date on a medium can tell."""
 
@@ -126,6 +129,8 @@ class HostOrigin:
         self._warnings = warnings
         self._directories: dict[tuple[str, int], HostDirectory] = {}
         self._walked: list[str] = []
+        self._followed: set[tuple[int, int]] = set()  # directories, by device and inode
+        self._repeated = 0
 
     @property
     def folders(self) -> set[str]:
@@ -240,6 +245,8 @@ class HostOrigin:
                             f"the directory '{folder}/{name}' leads back to one that holds it",
                             hint="without -f, links are kept as links",
                         )
+                    if self._options.follow_links:
+                        self._count(identity, f"{folder}/{name}")
                     inside = HostDirectory(host, name, found.st_dev)
                     below.append((inside, child, (*above, identity), f"{written}/{name}"))
                 elif kind == stat.S_IFLNK:
@@ -252,6 +259,18 @@ class HostOrigin:
                         self._special(f"{written}/{name}")
             stack.extend(reversed(below))
         return top
+
+    def _count(self, identity: tuple[int, int], path: str) -> None:
+        """Refuse a walk in which links multiply."""
+        if identity not in self._followed:
+            self._followed.add(identity)
+            return
+        self._repeated += 1
+        if self._repeated > REPEATED:
+            raise RecipeError(
+                f"with '{path}', links lead more than {REPEATED:,} times to directories that are in the image already",
+                hint="without -f, links are kept as links",
+            )
 
     @staticmethod
     def _follow(path: str) -> os.stat_result:

@@ -70,8 +70,8 @@ def _letters(word: str) -> list[Match] | None:
         spelling = "-" + letter
         option = BY_SPELLING.get(spelling)
         if option is None:
-            if at == 1 and not _like(word):
-                _refuse_known(spelling, f"begins with '{spelling}', which ")
+            if not _like(word):
+                _refuse_known(spelling, f"{'begins with' if at == 1 else 'has'} '{spelling}', which ")
             return None
         if option.values:
             rest = word[at + 1 :]

@@ -76,6 +76,8 @@ RECIPES = {
     "a boot image that is a directory": "--eltorito-add-image /d=d",
     "a name set-up from nothing": "--name-setup-from-import /a=a",
     "a weight that is no number": "/a=a -sort weights",
+    "links that multiply": "-f chain/0",
+    "a pattern that is longer than any path": f"/a=a -x {'[a' * 3000}",
     "an image to import that is not there": "--import-iso nothing.iso",
     "an image to import that is none": "--import-iso a",
     "an image to push that is none": "--push-iso boot",
@@ -109,6 +111,10 @@ def plant(folder: Path) -> None:
     os.symlink(".", folder / "circle" / "again")
     (folder / "loop").mkdir()
     os.symlink("again", folder / "loop" / "again")
+    for number in range(8):
+        (folder / "chain" / f"{number}").mkdir(parents=True)
+        for link in ("a", "b")[: 2 * (number < 7)]:
+            os.symlink(f"../{number + 1}", folder / "chain" / f"{number}" / link)
     handmade(folder / "pieces.iso", {20: [(b"F.;1", 30, 2048, 0x80), (b"F.;1", 32, 100, 0)]})
     handmade(folder / "itself.iso", {20: [(b"I.ISO;1", 0, 400 * 2048, 0)]})
     for name, size in (("large", 5 << 30), ("huge", 8 << 40), ("huge2", 8 << 40)):
@@ -137,7 +143,10 @@ def said_of_time() -> str:
     return f"## a time that is none\n{caught.value}\n  status: {caught.value.status}\n\n"
 
 
-def test_messages_are_the_golden_ones(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_messages_are_the_golden_ones(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qemu_viso.tree.origin.REPEATED", 100)
     plant(tmp_path)
     with lines_met() as met:
         text = "".join(said(tmp_path, title) for title in RECIPES) + "".join(map(said_of, STEPS)) + said_of_time()

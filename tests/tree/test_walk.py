@@ -48,6 +48,22 @@ def test_a_link_that_vanishes_while_the_directory_is_walked(tmp_path: Path, monk
         opened(tmp_path, "/=in")
 
 
+def test_links_that_multiply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two in each directory, both to the next one: none leads back, and there is no end in sight."""
+    monkeypatch.setattr("qemu_viso.tree.origin.REPEATED", 100)
+    for number in range(8):
+        (tmp_path / f"{number}").mkdir()
+        if number:
+            for link in ("a", "b"):
+                (tmp_path / f"{number - 1}" / link).symlink_to(f"../{number}")
+    open_viso(write_recipe(tmp_path, "-f -R /=./2"))  # 62 directories, of 5
+    recipe = write_recipe(tmp_path, "-f -R /=./1")  # 126, of 6
+    with pytest.raises(RecipeError, match="links lead more than 100 times to directories that are in the") as caught:
+        open_viso(recipe)
+    assert caught.value.hint is not None
+    open_viso(write_recipe(tmp_path, "-R /=./1"))  # without -f, links are links
+
+
 def test_a_weight_of_many_digits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="not a path and a weight"):
         opened(tmp_path, "/a=a", "-sort weights", files={"a": b"a", "weights": b"a " + b"9" * 5000})

@@ -305,8 +305,12 @@ def test_letters_behind_others_are_read_and_warned_of() -> None:
 
     assert [type(step) for step in recipe.steps] == [r.SetJoliet, r.BootEfiImage]
     assert recipe.warnings == ("dir/a.viso:2:1: '-Jexclude' is read as -e with 'xclude'; was -exclude meant?",)
-    with pytest.raises(RecipeError, match="'-Jz' is not an option"):
+    with pytest.raises(
+        RecipeError, match="'-Jz' has '-z', which is an option of mkisofs that is known and not supported"
+    ):
         body("-Jz")
+    with pytest.raises(RecipeError, match="'-Jy' is not an option"):
+        body("-Jy")
 
 
 @pytest.mark.parametrize("text", ["-vv", "-DJ", "-C8,16", "-Mold.iso", "-Nx", "-zz=y"])
