@@ -6,7 +6,8 @@ needs is imported when a test uses it, and what can be imported from here, to an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
 
@@ -80,6 +81,9 @@ __all__ = [
 DEFAULT_GUEST = "linux-cloud"
 RECORD = pytest.StashKey["Record"]()
 SESSION = pytest.StashKey["Session"]()
+RUN = pytest.StashKey["Run"]()
+RUN_INPUT = "qemu_viso_run"
+"""What xdist's workers are told of the run."""
 NOTICE = "qemu_viso_notice"
 """A property of the report of the test in which something came up that is told once, at the end."""
 
@@ -88,6 +92,28 @@ MARKERS = (
     "viso_bus(name, ...): run the test with the medium on these buses, one after the other; without it on scsi-cd",
     "viso_firmware(name, ...): let bios or uefi start what is on the medium, instead of QEMU the guest's kernel",
 )
+
+# Beside what begins with QEMU_VISO_: where modules are found, what pytest is told, where builds and folders lie.
+DECIDING = (
+    *("PYTHONPATH", "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
+    *("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
+)
+
+
+class Run(TypedDict):
+    """How a person has started pytest, which tells how a test of it is run once more.
+
+    Attributes:
+        folder: in which.
+        arguments: as they were given.
+        selected: those of them that name tests.
+        environment: what is set of the variables that matter; a test may change its own.
+    """
+
+    folder: str
+    arguments: list[str]
+    selected: list[str]
+    environment: dict[str, str]
 
 
 # Hooks
@@ -117,9 +143,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the markers mean."""
+    """Say what the markers mean, and note how the run began."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+    began = config.invocation_params
+    told: dict[str, Run] = getattr(config, "workerinput", {})
+    config.stash[RUN] = told.get(RUN_INPUT) or {
+        "folder": str(began.dir),
+        "arguments": [str(each) for each in began.args],
+        "selected": [str(each) for each in config.option.file_or_dir],
+        "environment": {
+            name: value for name, value in os.environ.items() if name in DECIDING or name.startswith("QEMU_VISO_")
+        },
+    }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell one of xdist's workers how the run began: its own folder, arguments and environment may be others."""
+    node.workerinput[RUN_INPUT] = node.config.stash[RUN]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

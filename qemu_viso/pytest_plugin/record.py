@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from qemu_viso.errors import QemuVisoError
 from qemu_viso.opening import Opened
+from qemu_viso.pytest_plugin import RUN
+from qemu_viso.pytest_plugin.repeat import repeat
 from qemu_viso.qemu.console import plain
 from qemu_viso.verify.keep import Failure, keep_failure
 
@@ -130,10 +131,10 @@ class Record:
         for number, opened in enumerate(self.recipes, 1):
             shutil.copyfile(opened.recipe.path, folder / f"{number}-{Path(opened.recipe.path).name}")
         sentence = report.longreprtext or f"{item.nodeid} {report.outcome}"
-        repeat = shlex.join([sys.executable, "-m", "pytest", f"{item.config.rootpath}/{item.nodeid}"])
+        once_more = repeat(item, item.config.stash[RUN])
         for machine in self.machines:
             looked_at = machine.what if isinstance(machine.what, Opened) else None
-            failure = Failure(machine.title, sentence, repeat, machine.remains())
+            failure = Failure(machine.title, sentence, once_more, machine.remains())
             if looked_at is not None:
                 reports = tuple(each for each in self.reports if each.recipe == looked_at.recipe.path)
                 image = looked_at.image
