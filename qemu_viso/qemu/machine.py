@@ -262,11 +262,6 @@ class Machine(Controlled):
     # Commands
 
     @property
-    def started(self) -> bool:
-        """Whether there is, or was, a process of QEMU's."""
-        return hasattr(self, "child")
-
-    @property
     def argv(self) -> tuple[str, ...]:
         """QEMU's command line."""
         return self.child.argv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,16 +48,21 @@ async def remains_of(machine: Machine, others: Sequence[Child] = ()) -> Remains:
         others: processes on which it depends.
     """
     if not machine.started:
-        return Remains(tuple(each.argv for each in others), (), b"", (), None)
+        return remains_without_machine(others)
     screenshot = await _screenshot(machine)
     children = (*others, machine.child)
-    return Remains(
-        tuple(each.argv for each in children),
-        tuple(machine.monitor.transcript),
-        machine.console.remembered,
-        tuple((each.name, each.output) for each in children if each.output),
-        screenshot,
+    return replace(
+        remains_without_machine(children),
+        transcript=tuple(machine.monitor.transcript),
+        console=machine.console.remembered,
+        screenshot=screenshot,
     )
+
+
+def remains_without_machine(children: Sequence[Child]) -> Remains:
+    """What is known of processes on which a machine would have depended that did not come to be."""
+    commands = tuple(each.argv for each in children)
+    return Remains(commands, (), b"", tuple((each.name, each.output) for each in children if each.output), None)
 
 
 async def _screenshot(machine: Machine) -> bytes | None:
