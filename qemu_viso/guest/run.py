@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qemu_viso.qemu.remains import Remains
 
     ReadViews = Callable[[Deadline], Awaitable[list[GuestView]]]
-    TakeRemains = Callable[[Remains], None]
+    TakeRemains = Callable[[Remains], object]
 
 
 def kernel_of(build: GuestBuild) -> DirectKernel:

@@ -81,6 +81,8 @@ __all__ = [
 DEFAULT_GUEST = "linux-cloud"
 RECORD = pytest.StashKey["Record"]()
 SESSION = pytest.StashKey["Session"]()
+RUNNING = pytest.StashKey[pytest.Item]()
+"""The test that runs, or is being set up: to it belongs what fixtures of a wider scope do meanwhile."""
 RUN = pytest.StashKey["Run"]()
 RUN_INPUT = "qemu_viso_run"
 """What xdist's workers are told of the run."""
@@ -176,6 +178,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Note which test runs."""
+    item.config.stash[RUNNING] = item
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Let no other test ask the guests of a failed one."""
+    try:
+        return (yield)
+    finally:
+        record, session = item.stash.get(RECORD, None), item.config.stash.get(SESSION, None)
+        if record is not None and session is not None:
+            session.forget_failed(record)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put what the machines of a failed test said into its report, while they are still there."""
     report = yield
@@ -232,25 +252,24 @@ def viso_session(request: pytest.FixtureRequest) -> Iterator[Session]:
     """What the other fixtures are made of, for fixtures of a wider scope than one test; it knows no markers."""
     from qemu_viso.pytest_plugin.session import Session
 
-    with Session(request.config.getoption("--viso-accel")) as session:
-        request.config.stash[SESSION] = session
+    config = request.config
+    with Session(config.getoption("--viso-accel"), lambda: _record_of(config.stash[RUNNING])) as session:
+        config.stash[SESSION] = session
         yield session
 
 
-@pytest.fixture
-def _viso_record(request: pytest.FixtureRequest) -> Record:
+def _record_of(item: pytest.Item) -> Record:
     from qemu_viso.pytest_plugin.record import Record
 
-    record: Record = request.node.stash.setdefault(RECORD, Record())
-    return record
+    return item.stash.setdefault(RECORD, Record())
 
 
 @pytest.fixture
-def viso(tmp_path: Path, _viso_record: Record) -> Recipes:
+def viso(tmp_path: Path, request: pytest.FixtureRequest) -> Recipes:
     """Open a recipe: `viso("--volume-id=SEED -R", files={"/user-data": "#cloud-config"})`, or `viso(path)`."""
     from qemu_viso.pytest_plugin.recipes import Recipes
 
-    return Recipes(tmp_path, _viso_record)
+    return Recipes(tmp_path, _record_of(request.node))
 
 
 @pytest.fixture
@@ -269,18 +288,17 @@ def viso_guest(_viso_guest: str, viso_session: Session) -> GuestBuild:
 
 
 @pytest.fixture
-def viso_machine(viso_session: Session, viso_target: Target, _viso_record: Record) -> Iterator[Machines]:
+def viso_machine(viso_session: Session, viso_target: Target) -> Iterator[Machines]:
     """Start a machine that runs until the test ends: `viso_machine(recipe)`."""
     from qemu_viso.pytest_plugin.machines import Machines
 
-    with Machines(viso_session, viso_target, _viso_record) as machines:
+    with Machines(viso_session, viso_target) as machines:
         yield machines
 
 
 @pytest.fixture
-def viso_view(viso_session: Session, viso_target: Target, _viso_record: Record) -> Iterator[Views]:
+def viso_view(viso_session: Session, viso_target: Target) -> Views:
     """Let the guest look at a recipe: `viso_view(recipe)`, or `viso_view(recipe, "joliet")`."""
     from qemu_viso.pytest_plugin.views import Views
 
-    with Views(viso_session, viso_target, _viso_record) as views:
-        yield views
+    return Views(viso_session, viso_target)

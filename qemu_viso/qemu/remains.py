@@ -47,16 +47,16 @@ async def remains_of(machine: Machine, others: Sequence[Child] = ()) -> Remains:
         machine: alive, or ended a moment ago.
         others: processes on which it depends.
     """
+    screenshot = await _screenshot(machine) if machine.started else None
+    return replace(remains_afterwards(machine, others), screenshot=screenshot)
+
+
+def remains_afterwards(machine: Machine, others: Sequence[Child] = ()) -> Remains:
+    """The same when nobody is there any more to draw a screen."""
     if not machine.started:
         return remains_without_machine(others)
-    screenshot = await _screenshot(machine)
-    children = (*others, machine.child)
-    return replace(
-        remains_without_machine(children),
-        transcript=tuple(machine.monitor.transcript),
-        console=machine.console.remembered,
-        screenshot=screenshot,
-    )
+    found = remains_without_machine((*others, machine.child))
+    return replace(found, transcript=tuple(machine.monitor.transcript), console=machine.console.remembered)
 
 
 def remains_without_machine(children: Sequence[Child]) -> Remains:
