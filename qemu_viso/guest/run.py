@@ -64,7 +64,7 @@ def spec_for(
     `names` says how many the media hold that it will look at; it gets memory for them.
 
     Raises:
-        ConfigurationError: the guest's kernel cannot drive the bus.
+        ConfigurationError: the guest's kernel cannot drive the bus, or there is no such firmware for it.
     """
     definition = build.definition
     if bus.name not in definition.buses:
