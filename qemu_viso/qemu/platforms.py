@@ -22,7 +22,8 @@ class Platform:
         transport: of virtio devices: `pci` or `ccw`.
         console: the guest kernel's `console=`.
         console_driver: the device that carries the console; None for the machine's serial port.
-        pvpanic: whether the machine can carry the pvpanic device.
+        pvpanic: whether the machine can carry the pvpanic device. The kernels of the guests on arm64, armhf and riscv64
+            have no driver of it.
         screen: the device that firmware and kernel draw on without more ado; None where there is none.
         bios: whether QEMU gives the machine a firmware that starts from a medium: SeaBIOS, or what the architecture has
             in its place.
