@@ -125,6 +125,7 @@ class GuestMachine:
         Args:
             inserted: what the medium depends on; closed when it is taken out, or the machine has ended.
         """
+        self._session.record.used(self)
         self._inserted = inserted
         self._life.callback(self._take_out)
         self._life.enter_context(self._sync)
@@ -418,7 +419,6 @@ class Machines(UntilTheEnd):
             machine, inserted = self._session.machine(
                 source, self._target, guest=guest, memory=memory, options=options, seconds=seconds
             )
-        self._session.record.used(machine)
         self._stack.callback(machine.close)
         machine.start(inserted)
         return machine

@@ -90,7 +90,6 @@ class Pool:
 
     def _start(self, target: Target, source: Source) -> GuestMachine:
         machine, inserted = self._session.machine(source, target)
-        self._session.record.used(machine)
         try:
             machine.start(inserted)
         except BaseException:
