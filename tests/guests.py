@@ -25,9 +25,14 @@ while read -r module; do $B insmod /lib/modules/$module; done </etc/modules
 
 def scripted(build: GuestBuild, folder: Path, script: str) -> DirectKernel:
     """The guest's kernel, with an initial RAM disk whose only process is a shell script (with $B for busybox)."""
-    initrd = _with_program(build, folder, "test", (_PRELUDE + script + "\n$B poweroff -f\n").encode())
+    initrd = _with_program(build, folder, "test", with_modules(script.encode() + b"\n$B poweroff -f\n"))
     console = build.definition.platform.console
     return DirectKernel(str(build.kernel), str(initrd), f"console={console} loglevel=0 panic=-1 rdinit=/test")
+
+
+def with_modules(script: bytes) -> bytes:
+    """A shell script that is the first process, and loads the guest's modules before it does something else."""
+    return _PRELUDE.encode() + script
 
 
 def with_init(build: GuestBuild, folder: Path, script: bytes) -> GuestBuild:

@@ -15,7 +15,7 @@ import pytest
 from qemu_viso.errors import GuestError
 from qemu_viso.pytest_plugin import Export
 from qemu_viso.qemu import NbdMedium
-from tests.guests import with_init
+from tests.guests import with_init, with_modules
 from tests.signals import hasten_sigkill
 
 if TYPE_CHECKING:
@@ -47,6 +47,21 @@ def test_a_panic_ends_the_wait_at_once(
     with pytest.raises(GuestError, match="Kernel panic - not syncing: Attempted to kill init!"):
         viso_machine(image, guest=build, seconds=LONG).view("rock")
     assert time.monotonic() - began < LONG / 2
+
+
+@pytest.mark.full
+@pytest.mark.viso_guest("linux-cloud", "linux-generic", "linux-i386")
+@pytest.mark.viso_bus("virtio-blk")
+def test_a_panic_of_which_the_console_says_nothing(
+    viso_guest: GuestBuild, viso_machine: Machines, tmp_path: Path, image: Path
+) -> None:
+    """A kernel that prints nothing tells of its panic through the device for that, whose driver is loaded."""
+    # Without printing at all (a level of 0) even a panic does not raise the level.
+    crash = b"echo 0 >/proc/sys/kernel/printk\necho c >/proc/sysrq-trigger\n"
+    build = with_init(viso_guest, tmp_path, with_modules(crash))
+    with pytest.raises(GuestError, match=r"^the guest's kernel panicked") as caught:
+        viso_machine(image, guest=build, seconds=LONG).view("rock")
+    assert "Kernel panic" not in str(caught.value)
 
 
 @pytest.mark.full

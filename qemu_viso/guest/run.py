@@ -14,7 +14,7 @@ from qemu_viso.guest.build import arguments_for
 from qemu_viso.qemu.devices import DirectKernel, VhostUserMedium
 from qemu_viso.qemu.firmware import find_uefi
 from qemu_viso.qemu.machine import UEFI_MEMORY, Machine, machine_for
-from qemu_viso.qemu.remains import remains_of
+from qemu_viso.qemu.remains import remains_of, remains_without_machine
 from qemu_viso.qemu.storage_daemon import StorageDaemon
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qemu_viso.qemu.remains import Remains
 
     ReadViews = Callable[[Deadline], Awaitable[list[GuestView]]]
-    TakeRemains = Callable[[Remains], None]
+    TakeRemains = Callable[[Remains], object]
 
 
 def kernel_of(build: GuestBuild) -> DirectKernel:
@@ -64,7 +64,7 @@ def spec_for(
     `names` says how many the media hold that it will look at; it gets memory for them.
 
     Raises:
-        ConfigurationError: the guest's kernel cannot drive the bus.
+        ConfigurationError: the guest's kernel cannot drive the bus, or there is no such firmware for it.
     """
     definition = build.definition
     if bus.name not in definition.buses:
@@ -188,7 +188,7 @@ async def booted(
         from_medium: the guest's kernel and initial RAM disk are on the medium, and the firmware starts them.
         firmware: the one that does.
         sandbox: whether QEMU confines itself; the accelerator's `Verdict` tells whether it can.
-        on_failure: takes what is left of the machine when the block, or the boot, ends with an error.
+        on_failure: takes what is left of machine and daemon when the block, or the boot, ends with an error.
 
     Raises:
         GuestError: QEMU, the daemon or the guest failed, with their last words.
@@ -196,26 +196,29 @@ async def booted(
         ConfigurationError: the guest's kernel cannot drive the bus.
     """
     async with AsyncExitStack() as stack:
+        daemon: StorageDaemon | None = None
+        machine: Machine | None = None
         others: tuple[Child, ...] = ()
-        if bus.carries == "vhost-user" and not isinstance(medium, VhostUserMedium):
-            daemon = await stack.enter_async_context(StorageDaemon(medium, {"vhost-user"}, deadline))
-            medium, others = daemon.vhost_user, (daemon.child,)
-        disks: tuple[Device, ...] = ()
-        if build.definition.reader == "uefi-shell":
-            disks = (stack.enter_context(uefi_shell.scratch_disk(build.kernel)),)
-        spec = spec_for(
-            build,
-            bus,
-            medium,
-            accelerator,
-            names=names,
-            from_medium=from_medium,
-            firmware=firmware,
-            sandbox=sandbox,
-            others=disks,
-        )
-        machine = Machine(spec, deadline)
         try:
+            if bus.carries == "vhost-user" and not isinstance(medium, VhostUserMedium):
+                daemon = StorageDaemon(medium, {"vhost-user"}, deadline)
+                await stack.enter_async_context(daemon)
+                medium, others = daemon.vhost_user, (daemon.child,)
+            disks: tuple[Device, ...] = ()
+            if build.definition.reader == "uefi-shell":
+                disks = (stack.enter_context(uefi_shell.scratch_disk(build.kernel)),)
+            spec = spec_for(
+                build,
+                bus,
+                medium,
+                accelerator,
+                names=names,
+                from_medium=from_medium,
+                firmware=firmware,
+                sandbox=sandbox,
+                others=disks,
+            )
+            machine = Machine(spec, deadline)
             await stack.enter_async_context(machine)
             for child in others:
                 machine.watch(child)
@@ -229,9 +232,15 @@ async def booted(
                 description = " ".join(build.packages[0]) if build.packages else build.definition.title
                 yield ScriptedSession(read_views, machine, description, others)
         except Exception:
-            if on_failure is not None:
-                on_failure(await remains_of(machine, others))
+            if on_failure is not None and (machine is not None or daemon is not None):
+                on_failure(await _remains(machine, daemon))
             raise
+
+
+async def _remains(machine: Machine | None, daemon: StorageDaemon | None) -> Remains:
+    """What is left of both, as far as they came."""
+    others = (daemon.child,) if daemon is not None and daemon.started else ()
+    return remains_without_machine(others) if machine is None else await remains_of(machine, others)
 
 
 async def _read_views(

@@ -6,7 +6,8 @@ needs is imported when a test uses it, and what can be imported from here, to an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
 
@@ -80,6 +81,11 @@ __all__ = [
 DEFAULT_GUEST = "linux-cloud"
 RECORD = pytest.StashKey["Record"]()
 SESSION = pytest.StashKey["Session"]()
+RUNNING = pytest.StashKey[pytest.Item]()
+"""The test that runs, or is being set up: to it belongs what fixtures of a wider scope do meanwhile."""
+RUN = pytest.StashKey["Run"]()
+RUN_INPUT = "qemu_viso_run"
+"""What xdist's workers are told of the run."""
 NOTICE = "qemu_viso_notice"
 """A property of the report of the test in which something came up that is told once, at the end."""
 
@@ -88,6 +94,28 @@ MARKERS = (
     "viso_bus(name, ...): run the test with the medium on these buses, one after the other; without it on scsi-cd",
     "viso_firmware(name, ...): let bios or uefi start what is on the medium, instead of QEMU the guest's kernel",
 )
+
+# Beside what begins with QEMU_VISO_: where modules are found, what pytest is told, where builds and folders lie.
+DECIDING = (
+    *("PYTHONPATH", "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD"),
+    *("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
+)
+
+
+class Run(TypedDict):
+    """How a person has started pytest, which tells how a test of it is run once more.
+
+    Attributes:
+        folder: in which.
+        arguments: as they were given.
+        selected: those of them that name tests.
+        environment: what is set of the variables that matter; a test may change its own.
+    """
+
+    folder: str
+    arguments: list[str]
+    selected: list[str]
+    environment: dict[str, str]
 
 
 # Hooks
@@ -117,9 +145,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the markers mean."""
+    """Say what the markers mean, and note how the run began."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+    began = config.invocation_params
+    told: dict[str, Run] = getattr(config, "workerinput", {})
+    config.stash[RUN] = told.get(RUN_INPUT) or {
+        "folder": str(began.dir),
+        "arguments": [str(each) for each in began.args],
+        "selected": [str(each) for each in config.option.file_or_dir],
+        "environment": {
+            name: value for name, value in os.environ.items() if name in DECIDING or name.startswith("QEMU_VISO_")
+        },
+    }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell one of xdist's workers how the run began: its own folder, arguments and environment may be others."""
+    node.workerinput[RUN_INPUT] = node.config.stash[RUN]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -131,6 +175,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 from qemu_viso.pytest_plugin.target import names_of
 
                 metafunc.parametrize(f"_viso_{fixture}", names_of(fixture, marker), indirect=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Note which test runs."""
+    item.config.stash[RUNNING] = item
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Let no other test ask the guests of a failed one."""
+    try:
+        return (yield)
+    finally:
+        record, session = item.stash.get(RECORD, None), item.config.stash.get(SESSION, None)
+        if record is not None and session is not None:
+            session.forget_failed(record)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -190,25 +252,24 @@ def viso_session(request: pytest.FixtureRequest) -> Iterator[Session]:
     """What the other fixtures are made of, for fixtures of a wider scope than one test; it knows no markers."""
     from qemu_viso.pytest_plugin.session import Session
 
-    with Session(request.config.getoption("--viso-accel")) as session:
-        request.config.stash[SESSION] = session
+    config = request.config
+    with Session(config.getoption("--viso-accel"), lambda: _record_of(config.stash[RUNNING])) as session:
+        config.stash[SESSION] = session
         yield session
 
 
-@pytest.fixture
-def _viso_record(request: pytest.FixtureRequest) -> Record:
+def _record_of(item: pytest.Item) -> Record:
     from qemu_viso.pytest_plugin.record import Record
 
-    record: Record = request.node.stash.setdefault(RECORD, Record())
-    return record
+    return item.stash.setdefault(RECORD, Record())
 
 
 @pytest.fixture
-def viso(tmp_path: Path, _viso_record: Record) -> Recipes:
+def viso(tmp_path: Path, request: pytest.FixtureRequest) -> Recipes:
     """Open a recipe: `viso("--volume-id=SEED -R", files={"/user-data": "#cloud-config"})`, or `viso(path)`."""
     from qemu_viso.pytest_plugin.recipes import Recipes
 
-    return Recipes(tmp_path, _viso_record)
+    return Recipes(tmp_path, _record_of(request.node))
 
 
 @pytest.fixture
@@ -227,18 +288,17 @@ def viso_guest(_viso_guest: str, viso_session: Session) -> GuestBuild:
 
 
 @pytest.fixture
-def viso_machine(viso_session: Session, viso_target: Target, _viso_record: Record) -> Iterator[Machines]:
+def viso_machine(viso_session: Session, viso_target: Target) -> Iterator[Machines]:
     """Start a machine that runs until the test ends: `viso_machine(recipe)`."""
     from qemu_viso.pytest_plugin.machines import Machines
 
-    with Machines(viso_session, viso_target, _viso_record) as machines:
+    with Machines(viso_session, viso_target) as machines:
         yield machines
 
 
 @pytest.fixture
-def viso_view(viso_session: Session, viso_target: Target, _viso_record: Record) -> Iterator[Views]:
+def viso_view(viso_session: Session, viso_target: Target) -> Views:
     """Let the guest look at a recipe: `viso_view(recipe)`, or `viso_view(recipe, "joliet")`."""
     from qemu_viso.pytest_plugin.views import Views
 
-    with Views(viso_session, viso_target, _viso_record) as views:
-        yield views
+    return Views(viso_session, viso_target)

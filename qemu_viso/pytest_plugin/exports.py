@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qemu_viso.errors import UsageError
+from qemu_viso.errors import QemuVisoError, UsageError
 from qemu_viso.nbd import uri
 from qemu_viso.nbd.trace import ReadTrace
 from qemu_viso.opening import Opened
 from qemu_viso.pytest_plugin.plainly import plainly
+from qemu_viso.pytest_plugin.record import EndedDaemon
 from qemu_viso.pytest_plugin.target import require_program
 from qemu_viso.qemu.devices import FileMedium, NbdMedium, VhostUserMedium
+from qemu_viso.qemu.remains import remains_without_machine
 from qemu_viso.qemu.served import ServedImage
 from qemu_viso.qemu.storage_daemon import PROGRAM as STORAGE_DAEMON
 from qemu_viso.qemu.storage_daemon import StorageDaemon
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from qemu_viso.pytest_plugin.session import Session
     from qemu_viso.qemu.devices import BlockMedium, Medium
     from qemu_viso.qemu.process import Child
-    from qemu_viso.qemu.sync import LoopThread
 
 __tracebackhide__ = True
 
@@ -83,7 +84,7 @@ def block_medium(what: Opened | Path) -> Iterator[tuple[BlockMedium, ReadTrace |
 
 
 @contextmanager
-def exported(loop: LoopThread, what: Opened | Path, kind: Kind, *, direct: bool = False) -> Iterator[Export]:
+def exported(session: Session, what: Opened | Path, kind: Kind, *, direct: bool = False) -> Iterator[Export]:
     """Serve an image inside `with`; see `Exports`."""
     with ExitStack() as stack:
         if kind == "vhost-user-blk" and direct:
@@ -100,8 +101,13 @@ def exported(loop: LoopThread, what: Opened | Path, kind: Kind, *, direct: bool 
             return
         require_program(STORAGE_DAEMON)
         daemon = StorageDaemon(medium, {"nbd" if kind == "nbd" else "vhost-user"})
-        loop.run(daemon.__aenter__())
-        stack.callback(lambda: loop.run(daemon.__aexit__(None, None, None)))
+        try:
+            session.loop.run(daemon.__aenter__())
+        except QemuVisoError:
+            if daemon.started:
+                session.record.used(EndedDaemon(STORAGE_DAEMON, what, trace, remains_without_machine([daemon.child])))
+            raise
+        stack.callback(lambda: session.loop.run(daemon.__aexit__(None, None, None)))
         served = daemon.nbd if kind == "nbd" else daemon.vhost_user
         yield Export(what, kind, served.path, served, daemon.child, trace)
 
@@ -138,7 +144,7 @@ class Exports(UntilTheEnd):
             UsageError: an image of another origin is to be served as vhost-user-blk without a daemon.
             GuestError: the daemon failed, with its words.
         """
-        export = self._stack.enter_context(exported(self._session.loop, what, kind, direct=direct))
+        export = self._stack.enter_context(exported(self._session, what, kind, direct=direct))
         # Guests that look at it are asked no more when it is gone.
         self._stack.callback(self._session.pool.forget, export)
         return export

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, overload
 
 from qemu_viso.errors import UsageError
@@ -15,12 +16,13 @@ from qemu_viso.guest.wire import LARGEST_PIECE
 from qemu_viso.opening import Opened
 from qemu_viso.pytest_plugin.exports import UntilTheEnd, origin
 from qemu_viso.pytest_plugin.plainly import plainly
+from qemu_viso.pytest_plugin.record import machine_sections
 from qemu_viso.pytest_plugin.seen import Seen, choose_namespace
 from qemu_viso.qemu.console import plain
 from qemu_viso.qemu.deadline import Deadline, guest_seconds
 from qemu_viso.qemu.devices import VhostUserMedium
 from qemu_viso.qemu.machine import MachineSpec
-from qemu_viso.qemu.remains import remains_of
+from qemu_viso.qemu.remains import remains_afterwards, remains_of
 from qemu_viso.qemu.sync import SyncMachine
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from qemu_viso.guest.view import GuestView, Namespace
     from qemu_viso.nbd.trace import ReadTrace
     from qemu_viso.pytest_plugin.exports import Source
-    from qemu_viso.pytest_plugin.record import Record
     from qemu_viso.pytest_plugin.session import Session
     from qemu_viso.pytest_plugin.target import Target
     from qemu_viso.qemu.machine import Machine
@@ -90,7 +91,6 @@ class GuestMachine:
         seconds: how long a wait may take that is not given a time of its own.
         what: the recipe or image in its drive; None without one.
         trace: what was read of it over NBD, where that is the way.
-        record: of the test that started it; None for a guest that many tests ask.
     """
 
     def __init__(
@@ -108,7 +108,6 @@ class GuestMachine:
         self.what = None if source is None else origin(source)
         self.source = source
         self.target = target
-        self.record: Record | None = None
         self._session = session
         self._spec = spec
         self._daemon = daemon
@@ -118,6 +117,7 @@ class GuestMachine:
         self._transcript: Transcript | None = None
         self._life = ExitStack()
         self._inserted = ExitStack()
+        self._closed = False
 
     def start(self, inserted: ExitStack) -> None:
         """Start it, and let it run.
@@ -125,6 +125,7 @@ class GuestMachine:
         Args:
             inserted: what the medium depends on; closed when it is taken out, or the machine has ended.
         """
+        self._session.record.used(self)
         self._inserted = inserted
         self._life.callback(self._take_out)
         self._life.enter_context(self._sync)
@@ -144,6 +145,7 @@ class GuestMachine:
     def close(self) -> None:
         """End it, and what served its medium."""
         self._life.close()
+        self._closed = True
 
     def deadline(self, seconds: float | None) -> Deadline:
         """By when a wait ends that begins now, and may take so long; `self.seconds` if not given."""
@@ -186,7 +188,13 @@ class GuestMachine:
     def remains(self) -> Remains:
         """What there is to keep of it when a test fails."""
         others = () if self._daemon is None else (self._daemon,)
+        if self._closed:  # and perhaps the loop too
+            return remains_afterwards(self.machine, others)
         return self._sync.run(remains_of(self.machine, others))
+
+    def sections(self) -> Sequence[tuple[str, str]]:
+        """What the report of a failed test shows."""
+        return machine_sections(self.title, self.argv, self.console)
 
     # The console
 
@@ -320,7 +328,8 @@ class GuestMachine:
         began = time.monotonic()
         seen = self.look(wanted, limit, self.deadline(seconds))
         took = time.monotonic() - began
-        return Seen(seen, self.what, self.target, self.read, took, self.record, self.guest, self.accelerator)
+        note = partial(self._session.reported, self)
+        return Seen(seen, self.what, self.target, self.read, took, note, self.guest, self.accelerator)
 
     def look(self, namespace: Namespace, limit: int, deadline: Deadline) -> GuestView:
         """What the guest sees, as a plain value; see `view`."""
@@ -375,10 +384,9 @@ class GuestMachine:
 class Machines(UntilTheEnd):
     """What the fixture `viso_machine` is: starts machines that run until the test ends."""
 
-    def __init__(self, session: Session, target: Target, record: Record) -> None:
+    def __init__(self, session: Session, target: Target) -> None:
         super().__init__(session)
         self._target = target
-        self._record = record
 
     @plainly
     def __call__(
@@ -411,8 +419,6 @@ class Machines(UntilTheEnd):
             machine, inserted = self._session.machine(
                 source, self._target, guest=guest, memory=memory, options=options, seconds=seconds
             )
-        self._record.used(machine)
-        machine.record = self._record
         self._stack.callback(machine.close)
         machine.start(inserted)
         return machine

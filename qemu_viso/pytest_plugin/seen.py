@@ -19,10 +19,9 @@ from qemu_viso.verify.place import Places, find_extent
 from qemu_viso.verify.report import SHOWN, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from qemu_viso.guest.view import Entry, GuestView, Namespace
-    from qemu_viso.pytest_plugin.record import Record
     from qemu_viso.pytest_plugin.target import Target
     from qemu_viso.verify.diff import Difference
     from qemu_viso.verify.expected import Expected
@@ -59,7 +58,7 @@ class Seen(Mapping[str, "Entry"]):
         target: Target,
         read: Read,
         seconds: float,
-        record: Record | None = None,
+        note: Callable[[Report], None] | None = None,
         kernel: str = "",
         accelerator: str = "",
     ) -> None:
@@ -68,7 +67,7 @@ class Seen(Mapping[str, "Entry"]):
         self.target = target
         self.seconds = seconds
         self._read = read
-        self._record = record
+        self._note = note
         self._kernel = kernel
         self._accelerator = accelerator
 
@@ -132,8 +131,8 @@ class Seen(Mapping[str, "Entry"]):
             sampled=len(pieces),
             accelerator=self._accelerator,
         )
-        if self._record is not None:
-            self._record.reports.append(report)
+        if self._note is not None:
+            self._note(report)
         return report
 
     def held_to(self, recipe: Opened) -> Seen:
@@ -151,7 +150,7 @@ class Seen(Mapping[str, "Entry"]):
         image = open_image_file(str(self.what)) if isinstance(self.what, Path) else self.what.image
         promise = Opened(recipe.recipe, recipe.tree, image)  # differences tell the bytes that the guest did read
         return Seen(
-            self.view, promise, self.target, self._read, self.seconds, self._record, self._kernel, self._accelerator
+            self.view, promise, self.target, self._read, self.seconds, self._note, self._kernel, self._accelerator
         )
 
     def _sampled(self, expected: Mapping[str, Expected]) -> dict[str, int | None]:

@@ -19,7 +19,7 @@ from qemu_viso.pytest_plugin.exports import Export, block_medium, exported, orig
 from qemu_viso.pytest_plugin.machines import GuestMachine
 from qemu_viso.pytest_plugin.plainly import plainly
 from qemu_viso.pytest_plugin.recipes import Recipes
-from qemu_viso.pytest_plugin.record import Ended
+from qemu_viso.pytest_plugin.record import Ended, Record
 from qemu_viso.pytest_plugin.target import Target, skip_for, target
 from qemu_viso.pytest_plugin.views import Pool
 from qemu_viso.qemu.accelerators import best, rejection, verdicts
@@ -31,7 +31,7 @@ from qemu_viso.qemu.sync import LoopThread
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -40,13 +40,14 @@ if TYPE_CHECKING:
     from qemu_viso.nbd.trace import ReadTrace
     from qemu_viso.pytest_plugin.exports import Source
     from qemu_viso.pytest_plugin.recipes import Content
-    from qemu_viso.pytest_plugin.record import Record
+    from qemu_viso.pytest_plugin.record import Used
     from qemu_viso.pytest_plugin.seen import Seen
     from qemu_viso.qemu.accelerators import Verdict
     from qemu_viso.qemu.devices import Bus, Medium
     from qemu_viso.qemu.platforms import Platform
     from qemu_viso.qemu.process import Child
     from qemu_viso.qemu.remains import Remains
+    from qemu_viso.verify.report import Report
 
 __tracebackhide__ = True
 
@@ -54,13 +55,18 @@ __tracebackhide__ = True
 class Session:
     """What the fixture `viso_session` is: the same as the others can do, without markers.
 
+    Args:
+        accelerator: what executes the guests' instructions, as the option tells it.
+        record: gives the record of the test that runs, or is being set up.
+
     Attributes:
         loop: the event loop in which all machines and daemons live.
         pool: guests that run.
     """
 
-    def __init__(self, accelerator: str) -> None:
+    def __init__(self, accelerator: str, record: Callable[[], Record] = Record) -> None:
         self.loop = LoopThread()
+        self._record = record
         self.pool = Pool(self)
         self._accelerator = accelerator
         self._verdicts: list[Verdict] | None = None
@@ -131,6 +137,21 @@ class Session:
 
     # For the other fixtures
 
+    @property
+    def record(self) -> Record:
+        """Of the test that runs, or is being set up."""
+        return self._record()
+
+    def reported(self, machine: Used, report: Report) -> None:
+        """Note a comparison in the record of the test that asks for it, who ever has let the guest look."""
+        self.record.reported(machine, report)
+
+    def forget_failed(self, record: Record) -> None:
+        """End the guests of a test that has failed: nobody knows what they would say next."""
+        for machine in record.machines if record.failed else ():
+            if isinstance(machine, GuestMachine):
+                self.pool.end(machine)
+
     def bus(self, name: str) -> Bus:
         """A bus by its name."""
         return BUSES[name]
@@ -159,8 +180,8 @@ class Session:
         return sentence
 
     def scripted_view(
-        self, where: Target, source: Source, namespace: Namespace, seconds: float | None, record: Record | None
-    ) -> GuestView:
+        self, where: Target, source: Source, namespace: Namespace, seconds: float | None
+    ) -> tuple[GuestView, Used]:
         """What a guest without an agent sees, which looks once and tells all; skips the test where it cannot be."""
         where.require()
         bus, verdict = BUSES[where.bus], self.accelerator(where.definition.platform)
@@ -168,11 +189,12 @@ class Session:
         with ExitStack() as stack:
             medium, _, trace = self.attach(stack, source, bus.carries)
 
-            def note(remains: Remains) -> None:
-                if record is not None:
-                    record.used(Ended(str(where), origin(source), trace, remains))
+            def note(remains: Remains) -> Used:
+                ended = Ended(str(where), origin(source), trace, remains)
+                self.record.used(ended)
+                return ended
 
-            async def look() -> GuestView:
+            async def look() -> tuple[GuestView, Used]:
                 deadline = Deadline.after(guest_seconds(verdict.accelerator, seconds))
                 async with booted(
                     build,
@@ -185,8 +207,7 @@ class Session:
                     on_failure=note,
                 ) as guest:
                     seen = await guest.view(namespace, deadline)
-                    note(await guest.remains())
-                    return seen
+                    return seen, note(await guest.remains())
 
             seen = self.loop.run(look())
         if isinstance(source, Opened) and source.image.stale is not None:
@@ -207,7 +228,7 @@ class Session:
             if carries == "block":
                 medium, trace = stack.enter_context(block_medium(source))
                 return medium, None, trace
-            source = stack.enter_context(exported(self.loop, source, "vhost-user-blk"))
+            source = stack.enter_context(exported(self, source, "vhost-user-blk"))
         if isinstance(source.medium, VhostUserMedium) != (carries == "vhost-user"):
             raise UsageError(f"an export of the kind {source.kind} does not fit the bus, which carries {carries}")
         return source.medium, source.daemon, source.trace

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal, NoReturn, cast, get_args
 
 import pytest
 
-from qemu_viso.errors import MissingProgramError, QemuVisoError
+from qemu_viso.errors import ConfigurationError, MissingProgramError, QemuVisoError
 from qemu_viso.guest.definition import guest_names, load_definition
 from qemu_viso.qemu.devices import BUSES
-from qemu_viso.qemu.firmware import find_uefi
+from qemu_viso.qemu.firmware import find_uefi, require_bios
 from qemu_viso.qemu.process import find_program
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class Target:
             find_program(definition.platform.program)
             if self.firmware == "uefi":
                 find_uefi(definition.platform)
-        except MissingProgramError as error:
+            elif self.firmware == "bios":
+                require_bios(definition.platform)
+        except (MissingProgramError, ConfigurationError) as error:
             skip_for(error)
 
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from qemu_viso.errors import RefusedError, UsageError
 from qemu_viso.guest.agent import CONTENT_LIMIT
 from qemu_viso.pytest_plugin.exports import origin
-from qemu_viso.pytest_plugin.machines import GuestMachine
 from qemu_viso.pytest_plugin.plainly import plainly
 from qemu_viso.pytest_plugin.seen import Seen, choose_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
-    from typing import Self
 
     from qemu_viso.guest.view import Namespace
     from qemu_viso.pytest_plugin.exports import Export, Source
-    from qemu_viso.pytest_plugin.record import Record
+    from qemu_viso.pytest_plugin.machines import GuestMachine
     from qemu_viso.pytest_plugin.session import Session
     from qemu_viso.pytest_plugin.target import Target
 
@@ -47,15 +45,13 @@ class Pool:
         """Those that run, the one that was used last at the end."""
         return list(self._running.values())
 
-    def ask(
-        self, target: Target, source: Source, question: Callable[[GuestMachine], T], record: Record | None = None
-    ) -> T:
+    def ask(self, target: Target, source: Source, question: Callable[[GuestMachine], T]) -> T:
         """Let a guest look at a medium, and ask it something.
 
         Raises:
             GuestError: the guest failed, or refused.
         """
-        machine = self._take(target, source, record)
+        machine = self._take(target, source)
         try:
             return question(machine)
         except RefusedError:
@@ -64,7 +60,7 @@ class Pool:
             self.end(machine)
             raise
 
-    def _take(self, target: Target, source: Source, record: Record | None) -> GuestMachine:
+    def _take(self, target: Target, source: Source) -> GuestMachine:
         """A guest with that medium in its drive."""
         machine = self._running.get(target)
         suits = machine is not None and (machine.source is source or self._changeable(target))
@@ -74,10 +70,9 @@ class Pool:
         if machine is None:
             while len(self._running) >= MOST_RUNNING:
                 self._make_room()
-            machine = self._start(target, source, record)
+            machine = self._start(target, source)
         else:
-            if record is not None:
-                record.used(machine)
+            self._session.record.used(machine)
             if machine.source is not source:
                 self._change(machine, source)
         self._running.pop(target, None)
@@ -93,10 +88,8 @@ class Pool:
         targets = sorted(self._running, key=self._changeable)
         self.end(self._running[targets[0]])
 
-    def _start(self, target: Target, source: Source, record: Record | None) -> GuestMachine:
+    def _start(self, target: Target, source: Source) -> GuestMachine:
         machine, inserted = self._session.machine(source, target)
-        if record is not None:
-            record.used(machine)
         try:
             machine.start(inserted)
         except BaseException:
@@ -134,26 +127,27 @@ class Pool:
         *,
         limit: int = CONTENT_LIMIT,
         seconds: float | None = None,
-        record: Record | None = None,
     ) -> Seen:
         """What a guest sees; see `Views`."""
         wanted = choose_namespace(origin(source), target, namespace)
         began = time.monotonic()
         if target.definition.reader != "agent":
-            found = self._session.scripted_view(target, source, wanted, seconds, record)
+            found, ended = self._session.scripted_view(target, source, wanted, seconds)
             took = time.monotonic() - began
             accelerator = self._session.accelerator(target.definition.platform).accelerator
-            return Seen(found, origin(source), target, _reads_nothing, took, record, accelerator=accelerator)
+            note = partial(self._session.reported, ended)
+            return Seen(found, origin(source), target, _reads_nothing, took, note, accelerator=accelerator)
 
         def look(machine: GuestMachine) -> Seen:
             found = machine.look(wanted, limit, machine.deadline(seconds))
             took = time.monotonic() - began
-            return Seen(found, origin(source), target, read, took, record, machine.guest, machine.accelerator)
+            note = partial(self._session.reported, machine)
+            return Seen(found, origin(source), target, read, took, note, machine.guest, machine.accelerator)
 
         def read(path: str, mounted: Namespace, offset: int = 0, length: int | None = None) -> bytes:
-            return self.ask(target, source, lambda machine: machine.read(path, mounted, offset, length), record)
+            return self.ask(target, source, lambda machine: machine.read(path, mounted, offset, length))
 
-        return self.ask(target, source, look, record)
+        return self.ask(target, source, look)
 
 
 def _reads_nothing(path: str, *_: object) -> bytes:
@@ -163,21 +157,9 @@ def _reads_nothing(path: str, *_: object) -> bytes:
 class Views:
     """What the fixture `viso_view` is: lets the test's guest look at media."""
 
-    def __init__(self, session: Session, target: Target, record: Record) -> None:
+    def __init__(self, session: Session, target: Target) -> None:
         self._session = session
         self._target = target
-        self._record = record
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._record.failed:
-            for machine in self._record.machines:
-                if isinstance(machine, GuestMachine):
-                    self._session.pool.end(machine)
 
     @plainly
     def __call__(
@@ -203,6 +185,4 @@ class Views:
             UsageError: the image has no such namespace.
             StaleSourceError: a source changed meanwhile.
         """
-        return self._session.pool.view(
-            self._target, source, namespace, limit=limit, seconds=seconds, record=self._record
-        )
+        return self._session.pool.view(self._target, source, namespace, limit=limit, seconds=seconds)

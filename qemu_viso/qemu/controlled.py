@@ -94,6 +94,11 @@ class Controlled:
         self._watch.cancel()
         await asyncio.wait({self._watch})
 
+    @property
+    def started(self) -> bool:
+        """Whether there is, or was, a process."""
+        return hasattr(self, "child")
+
     async def attend(self, work: Awaitable[T], deadline: Deadline, doing: str) -> T:
         """Do something that needs the program alive.
 

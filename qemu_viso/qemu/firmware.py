@@ -1,4 +1,4 @@
-"""UEFI firmware, found by the descriptors that distributions install for it.
+"""Firmware: whether a machine has one of its own, and UEFI, found by the descriptors that distributions install for it.
 
 Format of the descriptors: docs/interop/firmware.json in QEMU.
 """
@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import MissingProgramError
+from qemu_viso.errors import ConfigurationError, MissingProgramError
 from qemu_viso.qemu.devices import Flash
 
 if TYPE_CHECKING:
@@ -25,6 +25,14 @@ FOLDERS = (
 PACKAGES = {"x86_64": "ovmf", "aarch64": "qemu-efi-aarch64", "arm": "qemu-efi-arm"}
 # Secure Boot refuses what is not signed; it also needs system management mode.
 UNWANTED = {"secure-boot", "enrolled-keys", "requires-smm", "amd-sev-es", "amd-sev-snp", "intel-tdx"}
+
+
+def require_bios(platform: Platform) -> None:
+    """Raise `ConfigurationError` where a machine would start without any firmware that looks at a medium."""
+    if not platform.bios:
+        raise ConfigurationError(
+            f"there is no BIOS for {platform.name}", hint="a medium is started by UEFI there, or not at all"
+        )
 
 
 def find_uefi(platform: Platform, folders: tuple[Path, ...] = FOLDERS) -> Flash:

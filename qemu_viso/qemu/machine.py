@@ -30,7 +30,7 @@ from qemu_viso.qemu.devices import (
     SerialConsole,
     SocketChardev,
 )
-from qemu_viso.qemu.firmware import find_uefi
+from qemu_viso.qemu.firmware import find_uefi, require_bios
 from qemu_viso.qemu.media import change_medium
 from qemu_viso.qemu.monitor import Monitor
 from qemu_viso.qemu.process import Child, describe_status, find_program
@@ -138,11 +138,14 @@ def machine_for(
 
     Raises:
         MissingProgramError: there is no UEFI firmware for the platform.
+        ConfigurationError: there is no BIOS for it.
     """
     devices = bus.devices(medium, transport=platform.transport, boot=boot is not None)
     firmware: tuple[Device, ...] = ()
     memory = platform.memory
-    if boot == "uefi":
+    if boot == "bios":
+        require_bios(platform)
+    elif boot == "uefi":
         firmware = (find_uefi(platform),)
         memory = max(memory, UEFI_MEMORY)
     # Nobody looks at it until something fails, and then it may show what the console does not.
@@ -260,11 +263,6 @@ class Machine(Controlled):
         return evidence(sentence, said)
 
     # Commands
-
-    @property
-    def started(self) -> bool:
-        """Whether there is, or was, a process of QEMU's."""
-        return hasattr(self, "child")
 
     @property
     def argv(self) -> tuple[str, ...]:

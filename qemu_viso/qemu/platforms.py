@@ -22,8 +22,11 @@ class Platform:
         transport: of virtio devices: `pci` or `ccw`.
         console: the guest kernel's `console=`.
         console_driver: the device that carries the console; None for the machine's serial port.
-        pvpanic: whether the machine can carry the pvpanic device.
+        pvpanic: whether the machine can carry the pvpanic device. The kernels of the guests on arm64, armhf and riscv64
+            have no driver of it.
         screen: the device that firmware and kernel draw on without more ado; None where there is none.
+        bios: whether QEMU gives the machine a firmware that starts from a medium: SeaBIOS, or what the architecture has
+            in its place.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Platform:
     console_driver: str | None = None
     pvpanic: bool = True
     screen: str | None = None
+    bios: bool = True
 
 
 # A 32-bit kernel cannot claim the PCI windows that lie above 4 GiB.
@@ -48,10 +52,10 @@ PLATFORMS: Mapping[str, Platform] = {
     for platform in (
         Platform("amd64", "qemu-system-x86_64", None, None, 256, "pci", "ttyS0", screen="VGA"),
         Platform("i386", "qemu-system-i386", None, None, 256, "pci", "ttyS0", screen="VGA"),
-        Platform("arm64", "qemu-system-aarch64", "virt", "cortex-a57", 256, "pci", "ttyAMA0"),
-        Platform("armhf", "qemu-system-arm", _VIRT32, "cortex-a15", 256, "pci", "ttyAMA0"),
+        Platform("arm64", "qemu-system-aarch64", "virt", "cortex-a57", 256, "pci", "ttyAMA0", bios=False),
+        Platform("armhf", "qemu-system-arm", _VIRT32, "cortex-a15", 256, "pci", "ttyAMA0", bios=False),
         Platform("ppc64el", "qemu-system-ppc64", _PSERIES, "power9", 1024, "pci", "hvc0", pvpanic=False),
-        Platform("riscv64", "qemu-system-riscv64", "virt", None, 256, "pci", "ttyS0"),
+        Platform("riscv64", "qemu-system-riscv64", "virt", None, 256, "pci", "ttyS0", bios=False),
         Platform(
             "s390x", "qemu-system-s390x", "s390-ccw-virtio", None, 256, "ccw", "ttysclp0", "sclpconsole", pvpanic=False
         ),

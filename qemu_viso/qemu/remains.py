@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,17 +47,22 @@ async def remains_of(machine: Machine, others: Sequence[Child] = ()) -> Remains:
         machine: alive, or ended a moment ago.
         others: processes on which it depends.
     """
+    screenshot = await _screenshot(machine) if machine.started else None
+    return replace(remains_afterwards(machine, others), screenshot=screenshot)
+
+
+def remains_afterwards(machine: Machine, others: Sequence[Child] = ()) -> Remains:
+    """The same when nobody is there any more to draw a screen."""
     if not machine.started:
-        return Remains(tuple(each.argv for each in others), (), b"", (), None)
-    screenshot = await _screenshot(machine)
-    children = (*others, machine.child)
-    return Remains(
-        tuple(each.argv for each in children),
-        tuple(machine.monitor.transcript),
-        machine.console.remembered,
-        tuple((each.name, each.output) for each in children if each.output),
-        screenshot,
-    )
+        return remains_without_machine(others)
+    found = remains_without_machine((*others, machine.child))
+    return replace(found, transcript=tuple(machine.monitor.transcript), console=machine.console.remembered)
+
+
+def remains_without_machine(children: Sequence[Child]) -> Remains:
+    """What is known of processes on which a machine would have depended that did not come to be."""
+    commands = tuple(each.argv for each in children)
+    return Remains(commands, (), b"", tuple((each.name, each.output) for each in children if each.output), None)
 
 
 async def _screenshot(machine: Machine) -> bytes | None:

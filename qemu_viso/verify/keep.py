@@ -50,7 +50,7 @@ class Failure:
     Attributes:
         name: of what failed, a part of the folder's name.
         sentence: what went wrong, in as many lines as it takes.
-        repeat: the command that does it once more.
+        repeat: the line for a shell that does it once more.
         remains: of the machine.
         image: that the guest looked at.
         trace: what was read of it.
@@ -117,7 +117,7 @@ def _write(folder: Path, failure: Failure) -> None:
     text = failure.sentence.rstrip() + "\n"
     if failure.repeat:
         text += f"\nonce more:\n{failure.repeat}\n"
-        (folder / REPEAT_FILE).write_text(f"#!/bin/sh\nexec {failure.repeat}\n", errors="surrogateescape")
+        (folder / REPEAT_FILE).write_text(f"#!/bin/sh\n{failure.repeat}\n", errors="surrogateescape")
         (folder / REPEAT_FILE).chmod(0o755)
     (folder / "failure.txt").write_text(text, errors="backslashreplace")
     if failure.reports:

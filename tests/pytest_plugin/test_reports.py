@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 PLUGIN = ("-p", "qemu_viso.pytest_plugin")
 BODY = """
 def command(name):
@@ -101,7 +103,53 @@ def test_a_failed_test_shows_its_machines(pytester: pytest.Pytester, spec: None)
     assert console.read_bytes().endswith(b"line 98\r\nline 99\r\nlogin: ")
     assert "it has said nothing" in (console.parent / "failure.txt").read_text()
     repeat = (console.parent / "repeat.sh").read_text()
-    assert repeat.endswith(f" -m pytest {pytester.path}/test_inner.py::test_fails\n")
+    assert repeat.startswith(f"#!/bin/sh\ncd {pytester.path} && ")
+    assert repeat.endswith(f" -p qemu_viso.pytest_plugin {pytester.path}/test_inner.py::test_fails\n")
+
+
+REPEATED = """
+    import os
+
+    def test_fails(viso_machine, spec, request, monkeypatch):
+        viso_machine(spec)
+        option = request.config.getoption
+        seen = [option("--viso-guest"), option("--viso-accel"), option("--mine"), os.environ["QEMU_VISO_X"]]
+        (request.config.rootpath / "seen").open("a").write(f"{seen} {os.getcwd()}\\n")
+        monkeypatch.setenv("QEMU_VISO_X", "the test's own")
+        assert False
+
+    def test_passes(request):
+        (request.config.rootpath / "seen").open("a").write("another test\\n")
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_the_line_that_repeats_the_run(
+    pytester: pytest.Pytester, spec: None, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
+) -> None:
+    """It runs the same test, and no other, in the same folder with the same options and environment."""
+    if workers:
+        pytest.importorskip("xdist")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("QEMU_VISO_X", "of the run")
+    (pytester.path / "mine.py").write_text("def pytest_addoption(parser): parser.addoption('--mine')\n")
+    (pytester.path / "below").mkdir()
+    (pytester.path / "my.ini").write_text("[pytest]\naddopts = --viso-guest linux-arm64\npythonpath = .\n")
+    pytester.makepyfile(test_inner=REPEATED)
+    monkeypatch.chdir(pytester.path / "below")
+    chosen = ("-c", "../my.ini", "--viso-accel", "tcg", "-p", "mine", "--mine", "a b", "-k", "fails or passes")
+    result = pytester.runpytest_subprocess(*PLUGIN, *workers, *chosen, "--junitxml=results.xml", "../test_inner.py")
+    result.assert_outcomes(failed=1, passed=1)
+    (pytester.path / "below" / "results.xml").write_text("the run's own")
+    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.delenv("QEMU_VISO_X")
+    monkeypatch.chdir("/")
+    (script,) = pytester.path.glob(".pytest_cache/d/viso/*/*/repeat.sh")
+    assert subprocess.run([script], capture_output=True, check=False).returncode == 1
+    first, *others = sorted((pytester.path / "seen").read_text().splitlines())
+    assert first == f"['linux-arm64', 'tcg', 'a b', 'of the run'] {pytester.path}/below"
+    assert others == [first, "another test"]
+    assert (pytester.path / "below" / "results.xml").read_text() == "the run's own"
 
 
 @pytest.mark.parametrize(("keep", "folders"), [("never", set()), ("always", {"test_fails", "test_passes"})])

@@ -9,6 +9,7 @@ import pytest
 
 from qemu_viso.pytest_plugin import session
 from qemu_viso.qemu.accelerators import Verdict
+from qemu_viso.qemu.platforms import PLATFORMS
 
 pytest_plugins = ["pytester"]
 
@@ -52,6 +53,23 @@ def test_qemu_is_missing(pytester: pytest.Pytester, programs: Path) -> None:
 def test_the_guest_cannot_drive_the_bus(pytester: pytest.Pytester, programs: Path) -> None:
     sentence = "the guest 'linux-cloud' cannot drive the bus 'usb-cd'; it can drive scsi-cd, ide-cd, virtio-blk*"
     skipped(pytester, "viso_bus('usb-cd')", sentence)
+
+
+@pytest.mark.parametrize("guest", ["arm64", "armhf", "riscv64"])
+def test_there_is_no_such_firmware(pytester: pytest.Pytester, programs: Path, guest: str) -> None:
+    """A machine would start with nothing that looks at the medium, and be waited for until the deadline."""
+    add(programs, PLATFORMS[guest].program)
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.viso_guest("linux-{guest}")
+        @pytest.mark.viso_firmware("bios")
+        def test_x(viso, viso_machine):
+            viso_machine(viso(files={{"/x": "x"}}))
+    """)
+    result = pytester.runpytest_inprocess(*PLUGIN)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines([f"SKIPPED *: there is no BIOS for {guest} (*"])
 
 
 def test_firmware_is_missing(pytester: pytest.Pytester, programs: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,17 +13,19 @@ import pytest
 from qemu_viso.errors import GuestError, MissingProgramError, QemuVisoError, RefusedError
 from qemu_viso.guest.build import GuestBuild
 from qemu_viso.guest.definition import load_definition
+from qemu_viso.guest.run import booted
 from qemu_viso.qemu.accelerators import Verdict
+from qemu_viso.qemu.storage_daemon import PROGRAM as STORAGE_DAEMON
 from qemu_viso.verify import fanout
 from qemu_viso.verify.fanout import FanOut, Options, skipped
 from qemu_viso.verify.plan import plan
 from qemu_viso.verify.run import allowance, names_of
+from tests.qemu.fakes import fake_program
 from tests.recipes import opened
 from tests.verify.seeing import Guests
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from qemu_viso.guest.definition import GuestDefinition
     from qemu_viso.guest.view import GuestView
     from qemu_viso.opening import Opened
     from qemu_viso.verify.report import Report
@@ -49,14 +53,16 @@ def guests(recipes: list[Opened], monkeypatch: pytest.MonkeyPatch) -> Guests:
     return pretended
 
 
-def run(recipes: list[Opened], buses: list[str], keep: Path, **options: object) -> list[Report]:
+def run(
+    recipes: list[Opened], buses: list[str], keep: Path, guest: GuestDefinition = GUEST, **options: object
+) -> list[Report]:
     """All reports; what was told on the way is the same."""
     told: list[Report] = []
-    boots, impossible = plan(recipes, [GUEST], buses, [])
+    boots, impossible = plan(recipes, [guest], buses, [])
     assert impossible == []
-    build = GuestBuild(GUEST, keep, keep, ())
+    build = GuestBuild(guest, keep, keep, ())
     given = Options(keep=keep, repeat=lambda *_: "once more", **options)  # type: ignore[arg-type]
-    reports = asyncio.run(FanOut({GUEST.name: build}, given, lambda _: None, told.extend).run(boots))
+    reports = asyncio.run(FanOut({guest.name: build}, given, lambda _: None, told.extend).run(boots))
     assert sorted(map(repr, told)) == sorted(map(repr, reports))
     return reports
 
@@ -128,6 +134,29 @@ def test_a_guest_that_fails_takes_only_its_recipe_with_it(
     assert "oh" in (folder / "failure.txt").read_text()
     assert (folder / "console.txt").read_bytes().startswith(b"\x1b[31mbooting")
     assert reports[0].folder == ""
+
+
+def test_a_storage_daemon_that_does_not_start_leaves_its_words(
+    recipes: list[Opened], guests: Guests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no machine yet, and yet the folder tells the command and what came of it."""
+    fake_program(tmp_path, "sys.exit('no such export')", STORAGE_DAEMON)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(fanout, "booted", booted)
+    (report, *_) = run(recipes[:1], ["vhost-user-blk"], tmp_path / "kept")
+    assert report.result == "failed: qemu-storage-daemon exited with status 1"
+    folder = Path(report.folder)
+    assert (folder / "commands.txt").read_text().startswith("qemu-storage-daemon --chardev socket,id=qmp,")
+    assert (folder / "output.txt").read_text() == "qemu-storage-daemon said:\nno such export\n"
+
+
+def test_a_firmware_that_there_is_not_is_a_skip(
+    recipes: list[Opened], guests: Guests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "booted", booted)
+    reports = run(recipes[:1], ["scsi-cd"], tmp_path, load_definition("linux-arm64"), from_medium=True, seconds=0.1)
+    assert {report.outcome for report in reports} == {"skipped"}
+    assert reports[0].reason.startswith("there is no BIOS for arm64 (")
 
 
 def test_a_namespace_that_is_refused_leaves_the_others(recipes: list[Opened], guests: Guests, tmp_path: Path) -> None:
