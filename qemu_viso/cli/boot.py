@@ -131,6 +131,7 @@ async def _spec(medium: Medium, arguments: argparse.Namespace) -> MachineSpec:
         reboot=True,
         pause_at_end=arguments.screenshot is not None,
         display=display,
+        failures=None,  # the person sees the console: after a failure there may be a prompt, a reboot, a mended medium
         extra=tuple(arguments.qemu),
     )
 

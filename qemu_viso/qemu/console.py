@@ -73,19 +73,22 @@ class Console:
     Args:
         ours: our end of the console's socket, or None for one that is fed by hand.
         on_failure: called with the first line that matches a failure pattern.
-        failures: what is a failure.
+        failures: what is a failure; None for nothing.
+
+    Attributes:
+        failures: what is a failure from now on.
     """
 
     def __init__(
         self,
         ours: socket.socket | None,
         on_failure: Callable[[str], None],
-        failures: re.Pattern[bytes] = FAILURES,
+        failures: re.Pattern[bytes] | None = FAILURES,
     ) -> None:
         self.received = 0
         self._socket = ours
         self._on_failure = on_failure
-        self._failures = failures
+        self.failures = failures
         self._tail = Tail(REMEMBERED)
         self._line = bytearray()
         self._waiters: list[_Waiter] = []
@@ -133,7 +136,7 @@ class Console:
             self._offer(waiter, data)
 
     def _check(self, line: bytes | bytearray) -> None:
-        if self._failures.search(line):
+        if self.failures is not None and self.failures.search(line):
             self._on_failure(plain(bytes(line[-LONGEST_LINE:])).strip())
 
     def _offer(self, waiter: _Waiter, data: bytes) -> None:

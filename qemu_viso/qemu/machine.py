@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import MissingProgramError
 from qemu_viso.qemu.attention import evidence
-from qemu_viso.qemu.console import Console, make_room
+from qemu_viso.qemu.console import FAILURES, Console, make_room
 from qemu_viso.qemu.controlled import Controlled
 from qemu_viso.qemu.devices import (
     MEDIUM_DEVICE,
@@ -67,6 +68,7 @@ class MachineSpec:
         reboot: whether the guest may reboot; without it a reset ends the machine.
         pause_at_end: whether a machine that was shut down stays, for a last look at it.
         display: where QEMU shows the machine's `Screen`; `none` for nowhere.
+        failures: what on the console is a failure, which ends all waiting; None where somebody watches who knows better.
         extra: QEMU options as a person gave them.
     """
 
@@ -80,6 +82,7 @@ class MachineSpec:
     reboot: bool = False
     pause_at_end: bool = False
     display: str = "none"
+    failures: re.Pattern[bytes] | None = FAILURES
     extra: tuple[str, ...] = ()
 
     def to_argv(self, monitor: int, console: int, agent: int | None) -> list[str]:
@@ -195,7 +198,7 @@ class Machine(Controlled):
         make_room(theirs[1])
         numbers = [each.fileno() for each in theirs]
         argv = spelled(self.spec).to_argv(numbers[0], numbers[1], numbers[2] if self.spec.agent else None)
-        self._console = Console(ours[1], self._on_console_failure)
+        self._console = Console(ours[1], self._on_console_failure, self.spec.failures)
         self._stack.callback(self._console.close)
         child = Child(argv, hand_down=theirs)
         self._stack.callback(_note_stubbornness, child)

@@ -38,6 +38,7 @@ def test_the_machine_is_confined_where_qemu_can(
     boot.add_arguments(parser)
     spec = asyncio.run(boot._spec(NbdMedium("/run/socket"), parser.parse_args(["x.viso"])))
     assert ("-sandbox" in spec.to_argv(3, 4, None)) == sandbox
+    assert spec.failures is None
     assert caplog.messages == ["KVM is here but not used, guests run slower under TCG: too slow"]
 
 
