@@ -338,8 +338,9 @@ class Machine(Controlled):
             raise self._complete("time ran out while waiting for the machine to end") from None
 
     async def screenshot(self, path: str, deadline: Deadline) -> None:
-        """Write the screen as a PNG file. The machine needs a display device."""
-        await self.execute("screendump", deadline, {"filename": path, "format": "png"})
+        """Write the screen as a PNG file, also of a guest that has failed. The machine needs a display device."""
+        # Not by `execute`: a machine that has had its trouble would tell of it instead.
+        await self.monitor.execute("screendump", deadline, {"filename": path, "format": "png"})
 
     async def change_medium(self, medium: BlockMedium, deadline: Deadline) -> None:
         """Put another medium into the drive: the tray opens and closes, the guest sees the change.
