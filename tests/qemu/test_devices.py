@@ -96,7 +96,7 @@ def test_vhost_user() -> None:
     devices = BUSES["vhost-user-blk"].devices(VhostUserMedium("/v,w"), boot=True)
     assert [device.to_argv() for device in devices] == [
         ["-chardev", "socket,id=medium,path=/v,,w"],
-        ["-device", "vhost-user-blk-pci,chardev=medium,id=drive,bootindex=0"],
+        ["-device", "vhost-user-blk-pci,chardev=medium,id=drive,bootindex=1"],
     ]
     devices = BUSES["vhost-user-blk"].devices(VhostUserMedium("/v", reconnect=1))
     assert devices[0].to_argv() == ["-chardev", "socket,id=medium,path=/v,reconnect=1"]
