@@ -33,8 +33,14 @@ FAILURES = re.compile(
     rb"|Could not find kernel image"
     rb"|No DEFAULT or UI configuration directive found"
     rb"|isolinux\.bin missing or corrupt"
-    rb"|entering rescue mode"
+    rb"|grub rescue> "
 )
+# What UEFI starts when it finds nothing else, from its own firmware.
+NOT_FROM_THE_MEDIUM = re.compile(
+    FAILURES.pattern + rb'|BdsDxe: starting Boot[0-9A-F]{4} "EFI Internal Shell"|UEFI Interactive Shell'
+)
+# After which nobody ends the line.
+_PROMPT = b"grub rescue> "
 
 # Cursor movements, colours, titles (ECMA-48): of no use in a message.
 _CONTROL_SEQUENCES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_c])")
@@ -131,12 +137,16 @@ class Console:
         if len(rest) > LONGEST_LINE:
             self._check(rest)
             rest = rest[-128:]
+        elif _CONTROL_SEQUENCES.sub(b"", rest[-128:]).endswith(_PROMPT):
+            self._check(rest)
         self._line = rest
         for waiter in list(self._waiters):
             self._offer(waiter, data)
 
     def _check(self, line: bytes | bytearray) -> None:
-        if self.failures is not None and self.failures.search(line):
+        # SeaBIOS, which mirrors a loader's screen, moves the cursor in the middle of a word.
+        if self.failures is not None and self.failures.search(_CONTROL_SEQUENCES.sub(b"", line)):
+            self.failures = None
             self._on_failure(plain(bytes(line[-LONGEST_LINE:])).strip())
 
     def _offer(self, waiter: _Waiter, data: bytes) -> None:

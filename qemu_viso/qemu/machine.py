@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import MissingProgramError
 from qemu_viso.qemu.attention import evidence
-from qemu_viso.qemu.console import FAILURES, Console, make_room
+from qemu_viso.qemu.console import FAILURES, NOT_FROM_THE_MEDIUM, Console, make_room
 from qemu_viso.qemu.controlled import Controlled
 from qemu_viso.qemu.devices import (
     MEDIUM_DEVICE,
@@ -38,6 +37,7 @@ from qemu_viso.qemu.process import Child, describe_status, find_program
 from qemu_viso.qemu.programs import ask_version
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
 
     from qemu_viso.errors import GuestError
@@ -68,7 +68,7 @@ class MachineSpec:
         reboot: whether the guest may reboot; without it a reset ends the machine.
         pause_at_end: whether a machine that was shut down stays, for a last look at it.
         display: where QEMU shows the machine's `Screen`; `none` for nowhere.
-        failures: what on the console is a failure, which ends all waiting; None where somebody watches who knows better.
+        failures: what on the console is a failure, which ends all waiting; None where a person watches it.
         extra: QEMU options as a person gave them.
     """
 
@@ -157,6 +157,7 @@ def machine_for(
         memory=memory,
         accelerator=Accelerator(accelerator),
         sandbox=sandbox,
+        failures=FAILURES if boot is None else NOT_FROM_THE_MEDIUM,
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from qemu_viso.qemu.console import FAILURES, NOT_FROM_THE_MEDIUM
 from qemu_viso.qemu.devices import (
     BUSES,
     AgentPort,
@@ -57,6 +58,7 @@ def test_an_overlaid_node() -> None:
 
 def test_a_screen_gets_what_the_firmware_says() -> None:
     spec = machine_for(PLATFORMS["amd64"], BUSES["ide-cd"], NbdMedium("/s"), boot="bios")
+    assert spec.failures == NOT_FROM_THE_MEDIUM
     assert any("graphics=off" in each for each in spec.to_argv(3, 4, 5))
     spec = machine_for(PLATFORMS["amd64"], BUSES["ide-cd"], NbdMedium("/s"), Screen(), boot="bios")
     assert not any("graphics=off" in each for each in spec.to_argv(3, 4, 5))
@@ -64,6 +66,7 @@ def test_a_screen_gets_what_the_firmware_says() -> None:
 
 def test_a_machine_can_pause_at_its_end() -> None:
     spec = machine_for(PLATFORMS["amd64"], BUSES["ide-cd"], NbdMedium("/s"))
+    assert spec.failures == FAILURES
     assert "panic=pause,reboot=shutdown" in spec.to_argv(3, 4, 5)
     spec = dataclasses.replace(spec, reboot=True, pause_at_end=True)
     assert "panic=pause,shutdown=pause" in spec.to_argv(3, 4, 5)
