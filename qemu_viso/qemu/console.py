@@ -116,6 +116,16 @@ class Console:
         else:
             asyncio.get_running_loop().remove_reader(self._socket)
 
+    def pause(self) -> None:
+        """Do not read for now; QEMU keeps what the guest writes, and lets it wait when that is much."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._socket is not None:
+            asyncio.get_running_loop().add_reader(self._socket, self._on_readable)
+
     def drain(self) -> None:
         """Read what lies in the socket; called when its other end has gone. At most what a socket buffer holds."""
         before = -1
