@@ -39,6 +39,11 @@ def test_names_without_rock_ridge(viso: Recipes, viso_view: Views, options: str,
     assert viso_view(names(viso, options), namespace).verify().expected == 82
 
 
+def test_a_name_that_reads_like_a_failure(viso: Recipes, viso_view: Views) -> None:
+    recipe = viso("-R", files={"/Kernel panic - not syncing.txt": b"x", "/room": bytes(4 << 20)})  # for SeaBIOS
+    assert viso_view(recipe, "rock").verify().expected == 3
+
+
 @pytest.mark.viso_bus("ahci-cd")
 def test_a_drive_on_ahci_by_its_own_driver(viso: Recipes, viso_view: Views, viso_session: Session) -> None:
     report = viso_view(viso(IMAGES / "demo.viso"), "rock").verify()

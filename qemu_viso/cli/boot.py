@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qemu_viso.opening import Opened
     from qemu_viso.qemu.devices import Medium
     from qemu_viso.qemu.machine import Machine, MachineSpec
+    from qemu_viso.tree.tree import Tree
 
 DISPLAYS = ("gtk", "sdl")
 LOOK_SECONDS = 10.0
@@ -56,12 +57,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.screenshot is not None:
         arguments.screenshot = os.path.abspath(arguments.screenshot)
     opened = open_recipe(arguments.spec)
-    if opened.tree.boot is None:
+    if not arguments.qemu and not _starts(opened.tree, drive=drive):
         raise UsageError(
             f"{arguments.spec} has nothing that a machine could boot",
             hint="add a boot image to the recipe with --eltorito-boot; images/isolinux.viso shows how",
         )
     return signals.run(_boot(opened, arguments))
+
+
+def _starts(tree: Tree, *, drive: bool) -> bool:
+    """Whether firmware finds something to start; of disk boot code, only where the medium is a disk."""
+    return tree.boot is not None or (not drive and tree.system_area is not None)
 
 
 async def _boot(opened: Opened, arguments: argparse.Namespace) -> int:
@@ -131,6 +137,7 @@ async def _spec(medium: Medium, arguments: argparse.Namespace) -> MachineSpec:
         reboot=True,
         pause_at_end=arguments.screenshot is not None,
         display=display,
+        failures=None,  # the person sees the console: after a failure there may be a prompt, a reboot, a mended medium
         extra=tuple(arguments.qemu),
     )
 

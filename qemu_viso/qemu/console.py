@@ -33,8 +33,14 @@ FAILURES = re.compile(
     rb"|Could not find kernel image"
     rb"|No DEFAULT or UI configuration directive found"
     rb"|isolinux\.bin missing or corrupt"
-    rb"|entering rescue mode"
+    rb"|grub rescue> "
 )
+# What UEFI starts when it finds nothing else, from its own firmware.
+NOT_FROM_THE_MEDIUM = re.compile(
+    FAILURES.pattern + rb'|BdsDxe: starting Boot[0-9A-F]{4} "EFI Internal Shell"|UEFI Interactive Shell'
+)
+# After which nobody ends the line.
+_PROMPT = b"grub rescue> "
 
 # Cursor movements, colours, titles (ECMA-48): of no use in a message.
 _CONTROL_SEQUENCES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_c])")
@@ -73,19 +79,22 @@ class Console:
     Args:
         ours: our end of the console's socket, or None for one that is fed by hand.
         on_failure: called with the first line that matches a failure pattern.
-        failures: what is a failure.
+        failures: what is a failure; None for nothing.
+
+    Attributes:
+        failures: what is a failure from now on.
     """
 
     def __init__(
         self,
         ours: socket.socket | None,
         on_failure: Callable[[str], None],
-        failures: re.Pattern[bytes] = FAILURES,
+        failures: re.Pattern[bytes] | None = FAILURES,
     ) -> None:
         self.received = 0
         self._socket = ours
         self._on_failure = on_failure
-        self._failures = failures
+        self.failures = failures
         self._tail = Tail(REMEMBERED)
         self._line = bytearray()
         self._waiters: list[_Waiter] = []
@@ -106,6 +115,16 @@ class Console:
             self.feed(data)
         else:
             asyncio.get_running_loop().remove_reader(self._socket)
+
+    def pause(self) -> None:
+        """Do not read for now; QEMU keeps what the guest writes, and lets it wait when that is much."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._socket is not None:
+            asyncio.get_running_loop().add_reader(self._socket, self._on_readable)
 
     def drain(self) -> None:
         """Read what lies in the socket; called when its other end has gone. At most what a socket buffer holds."""
@@ -128,12 +147,16 @@ class Console:
         if len(rest) > LONGEST_LINE:
             self._check(rest)
             rest = rest[-128:]
+        elif _CONTROL_SEQUENCES.sub(b"", rest[-128:]).endswith(_PROMPT):
+            self._check(rest)
         self._line = rest
         for waiter in list(self._waiters):
             self._offer(waiter, data)
 
     def _check(self, line: bytes | bytearray) -> None:
-        if self._failures.search(line):
+        # SeaBIOS, which mirrors a loader's screen, moves the cursor in the middle of a word.
+        if self.failures is not None and self.failures.search(_CONTROL_SEQUENCES.sub(b"", line)):
+            self.failures = None
             self._on_failure(plain(bytes(line[-LONGEST_LINE:])).strip())
 
     def _offer(self, waiter: _Waiter, data: bytes) -> None:

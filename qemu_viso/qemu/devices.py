@@ -380,7 +380,8 @@ class Bus:
             ValueError: medium and bus do not fit.
         """
         *controllers, drive = self.frontends(transport)
-        extra = (("id", MEDIUM_DEVICE), *((("bootindex", "0"),) if boot else ()))
+        # Not 0, which QEMU gives to a kernel that it loads itself (`-kernel`); no two devices may have the same.
+        extra = (("id", MEDIUM_DEVICE), *((("bootindex", "1"),) if boot else ()))
         back_end: Device
         if isinstance(medium, VhostUserMedium):
             if self.carries != "vhost-user":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from qemu_viso.errors import MissingProgramError
 from qemu_viso.qemu.attention import evidence
-from qemu_viso.qemu.console import Console, make_room
+from qemu_viso.qemu.console import FAILURES, NOT_FROM_THE_MEDIUM, Console, make_room
 from qemu_viso.qemu.controlled import Controlled
 from qemu_viso.qemu.devices import (
     MEDIUM_DEVICE,
@@ -37,6 +37,7 @@ from qemu_viso.qemu.process import Child, describe_status, find_program
 from qemu_viso.qemu.programs import ask_version
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
 
     from qemu_viso.errors import GuestError
@@ -67,6 +68,7 @@ class MachineSpec:
         reboot: whether the guest may reboot; without it a reset ends the machine.
         pause_at_end: whether a machine that was shut down stays, for a last look at it.
         display: where QEMU shows the machine's `Screen`; `none` for nowhere.
+        failures: what on the console is a failure, which ends all waiting; None where a person watches it.
         extra: QEMU options as a person gave them.
     """
 
@@ -80,6 +82,7 @@ class MachineSpec:
     reboot: bool = False
     pause_at_end: bool = False
     display: str = "none"
+    failures: re.Pattern[bytes] | None = FAILURES
     extra: tuple[str, ...] = ()
 
     def to_argv(self, monitor: int, console: int, agent: int | None) -> list[str]:
@@ -157,6 +160,7 @@ def machine_for(
         memory=memory,
         accelerator=Accelerator(accelerator),
         sandbox=sandbox,
+        failures=FAILURES if boot is None else NOT_FROM_THE_MEDIUM,
     )
 
 
@@ -198,7 +202,7 @@ class Machine(Controlled):
         make_room(theirs[1])
         numbers = [each.fileno() for each in theirs]
         argv = spelled(self.spec).to_argv(numbers[0], numbers[1], numbers[2] if self.spec.agent else None)
-        self._console = Console(ours[1], self._on_console_failure)
+        self._console = Console(ours[1], self._on_console_failure, self.spec.failures)
         self._stack.callback(self._console.close)
         child = Child(argv, hand_down=theirs)
         self._stack.callback(_note_stubbornness, child)
@@ -333,8 +337,9 @@ class Machine(Controlled):
             raise self._complete("time ran out while waiting for the machine to end") from None
 
     async def screenshot(self, path: str, deadline: Deadline) -> None:
-        """Write the screen as a PNG file. The machine needs a display device."""
-        await self.execute("screendump", deadline, {"filename": path, "format": "png"})
+        """Write the screen as a PNG file, also of a guest that has failed. The machine needs a display device."""
+        # Not by `execute`: a machine that has had its trouble would tell of it instead.
+        await self.monitor.execute("screendump", deadline, {"filename": path, "format": "png"})
 
     async def change_medium(self, medium: BlockMedium, deadline: Deadline) -> None:
         """Put another medium into the drive: the tray opens and closes, the guest sees the change.

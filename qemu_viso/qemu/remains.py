@@ -70,8 +70,6 @@ async def _screenshot(machine: Machine) -> bytes | None:
         return None
     with tempfile.TemporaryDirectory(prefix="qemu-viso-screen-") as folder, contextlib.suppress(GuestError, OSError):
         path = Path(folder) / "screen.png"
-        # Not by the machine: it has had its trouble, and would tell of it instead.
-        arguments = {"filename": str(path), "format": "png"}
-        await machine.monitor.execute("screendump", Deadline.after(SCREEN_SECONDS), arguments)
+        await machine.screenshot(str(path), Deadline.after(SCREEN_SECONDS))
         return path.read_bytes()
     return None

@@ -12,6 +12,7 @@ import tty
 from typing import TYPE_CHECKING
 
 from qemu_viso.errors import GuestError
+from qemu_viso.qemu.output import Output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Ctrl-], as telnet and virsh have it.
 ESCAPE = 0x1D
+# For what was written before Ctrl-], if nobody reads it.
+LAST_WORDS_SECONDS = 1.0
 
 
 async def attach(machine: Machine, *, keys: int = 0, screen: int = 1) -> int | None:
@@ -37,10 +40,12 @@ async def attach(machine: Machine, *, keys: int = 0, screen: int = 1) -> int | N
 
     Raises:
         GuestError: the guest's kernel panicked, and told so through pvpanic.
+        BrokenPipeError: who read the console has gone.
     """
     loop = asyncio.get_running_loop()
     typed: asyncio.Queue[bytes] = asyncio.Queue()
-    with _raw(keys), machine.console.mirrored(lambda data: _write(screen, data)):
+    output = Output(screen, machine.console.pause, machine.console.resume)
+    with _raw(keys), contextlib.closing(output), machine.console.mirrored(output.write):
         readable = _can_wait(keys)
 
         def on_keys() -> None:
@@ -58,7 +63,9 @@ async def attach(machine: Machine, *, keys: int = 0, screen: int = 1) -> int | N
         if machine.spec.pause_at_end:
             tasks.append(asyncio.create_task(machine.next_event("SHUTDOWN")))
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            waited: list[asyncio.Task[object] | asyncio.Future[None]] = [*tasks, output.failed]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            await _last_words(output, left)
             if panicked.done():
                 raise GuestError("the guest's kernel panicked")
             return ended.result() if ended.done() else None
@@ -68,6 +75,18 @@ async def attach(machine: Machine, *, keys: int = 0, screen: int = 1) -> int | N
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _last_words(output: Output, left: asyncio.Task[None]) -> None:
+    """Wait for what is still to be written: as long as it takes, unless the person wants to leave."""
+    written = asyncio.create_task(output.flushed())
+    try:
+        await asyncio.wait({written, output.failed, left}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({written, output.failed}, timeout=LAST_WORDS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        written.cancel()
+    if output.failed.done():
+        output.failed.result()
 
 
 async def _forward(machine: Machine, typed: asyncio.Queue[bytes]) -> None:
@@ -93,12 +112,6 @@ def _can_wait(descriptor: int) -> bool:
     """Whether the descriptor tells when it can be read: regular files and /dev/null do not."""
     mode = os.fstat(descriptor).st_mode
     return os.isatty(descriptor) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-
-
-def _write(screen: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(screen, view) :]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from qemu_viso.cli import boot, follow
-from qemu_viso.errors import GuestError
+from qemu_viso.errors import GuestError, UsageError
 from qemu_viso.qemu import accelerators
 from qemu_viso.qemu.accelerators import Verdict
 from qemu_viso.qemu.devices import NbdMedium
@@ -17,6 +17,7 @@ from qemu_viso.qemu.served import ServedImage
 from tests.recipes import opened
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from qemu_viso.qemu.machine import Machine
@@ -38,6 +39,7 @@ def test_the_machine_is_confined_where_qemu_can(
     boot.add_arguments(parser)
     spec = asyncio.run(boot._spec(NbdMedium("/run/socket"), parser.parse_args(["x.viso"])))
     assert ("-sandbox" in spec.to_argv(3, 4, None)) == sandbox
+    assert spec.failures is None
     assert caplog.messages == ["KVM is here but not used, guests run slower under TCG: too slow"]
 
 
@@ -67,3 +69,31 @@ def test_what_is_in_the_drive_is_told_by_who_knows(tmp_path: Path, monkeypatch: 
     drive, mistake = asyncio.run(run())
     assert drive == "QEMU refuses; the drive is empty"
     assert mistake.endswith("missing' does not exist; the medium stays as it was")
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "starts"),
+    [
+        ("", [], False),
+        ("-G code", [], False),
+        ("-G code", ["--bus", "virtio-blk"], True),
+        ("", ["--", "-kernel", "vmlinuz"], True),
+    ],
+)
+def test_what_is_refused_because_nothing_would_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, options: list[str], *, starts: bool
+) -> None:
+    def run(work: Coroutine[object, object, int]) -> int:
+        work.close()
+        return 0
+
+    monkeypatch.setattr(boot.signals, "run", run)
+    recipe = opened(tmp_path, f"/a=a {words}", files={"a": b"a", "code": b"code"}).recipe.path
+    parser = argparse.ArgumentParser()
+    boot.add_arguments(parser)
+    arguments = parser.parse_args([str(tmp_path / recipe), *options])
+    if starts:
+        assert boot.run(arguments) == 0
+    else:
+        with pytest.raises(UsageError, match="nothing that a machine could boot"):
+            boot.run(arguments)

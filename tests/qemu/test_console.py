@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qemu_viso.qemu.console import LONGEST_LINE, REMEMBERED, Console, plain
+from qemu_viso.qemu.console import LONGEST_LINE, NOT_FROM_THE_MEDIUM, REMEMBERED, Console, plain
 
 
 def console() -> tuple[Console, list[str]]:
@@ -18,7 +18,7 @@ def console() -> tuple[Console, list[str]]:
     [
         b"[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\r\n",
         b"No bootable device.\n",
-        b"error: no such partition.\nentering rescue mode...\ngrub rescue> ",
+        b"error: file `/boot/grub/i386-pc/normal.mod' not found.\r\n\rgrub rescue> ",
     ],
 )
 def test_a_failure_is_noticed_however_it_is_cut(text: bytes) -> None:
@@ -28,6 +28,29 @@ def test_a_failure_is_noticed_however_it_is_cut(text: bytes) -> None:
             subject.feed(text[at : at + size])
         assert len(failures) == 1
         assert failures[0] in text.decode().replace("\r", "")
+
+
+def test_a_prompt_through_seabios() -> None:
+    """As Debian 12's GRUB 2.06 says it on a screen that SeaBIOS mirrors."""
+    subject, failures = console()
+    text = b"\x1b[0merror: file `/boot/grub/i386-pc/normal.mod' not found.\r\ngru\x1b[06;03H\x1b[06;04Hb rescue> "
+    for byte in text:
+        subject.feed(bytes([byte]))
+    assert failures == ["grub rescue>"]
+
+
+def test_firmware_that_starts_its_own_shell() -> None:
+    """As OVMF says it where the medium has nothing for it."""
+    text = (
+        b'BdsDxe: failed to load Boot0001 "UEFI QEMU QEMU CD-ROM " from PciRoot(0x0)/Pci(0x2,0x0)/Scsi(0x0,0x0): '
+        b'Not Found\r\nBdsDxe: starting Boot0002 "EFI Internal Shell" from Fv(7CB8BDC9)\r\n'
+    )
+    subject, failures = console()
+    subject.feed(text)
+    assert failures == []
+    subject = Console(None, failures.append, NOT_FROM_THE_MEDIUM)
+    subject.feed(text)
+    assert failures == ['BdsDxe: starting Boot0002 "EFI Internal Shell" from Fv(7CB8BDC9)']
 
 
 def test_good_news_is_no_failure() -> None:

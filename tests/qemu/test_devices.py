@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from qemu_viso.qemu.console import FAILURES, NOT_FROM_THE_MEDIUM
 from qemu_viso.qemu.devices import (
     BUSES,
     AgentPort,
@@ -57,6 +58,7 @@ def test_an_overlaid_node() -> None:
 
 def test_a_screen_gets_what_the_firmware_says() -> None:
     spec = machine_for(PLATFORMS["amd64"], BUSES["ide-cd"], NbdMedium("/s"), boot="bios")
+    assert spec.failures == NOT_FROM_THE_MEDIUM
     assert any("graphics=off" in each for each in spec.to_argv(3, 4, 5))
     spec = machine_for(PLATFORMS["amd64"], BUSES["ide-cd"], NbdMedium("/s"), Screen(), boot="bios")
     assert not any("graphics=off" in each for each in spec.to_argv(3, 4, 5))
@@ -64,6 +66,7 @@ def test_a_screen_gets_what_the_firmware_says() -> None:
 
 def test_a_machine_can_pause_at_its_end() -> None:
     spec = machine_for(PLATFORMS["amd64"], BUSES["ide-cd"], NbdMedium("/s"))
+    assert spec.failures == FAILURES
     assert "panic=pause,reboot=shutdown" in spec.to_argv(3, 4, 5)
     spec = dataclasses.replace(spec, reboot=True, pause_at_end=True)
     assert "panic=pause,shutdown=pause" in spec.to_argv(3, 4, 5)
@@ -96,7 +99,7 @@ def test_vhost_user() -> None:
     devices = BUSES["vhost-user-blk"].devices(VhostUserMedium("/v,w"), boot=True)
     assert [device.to_argv() for device in devices] == [
         ["-chardev", "socket,id=medium,path=/v,,w"],
-        ["-device", "vhost-user-blk-pci,chardev=medium,id=drive,bootindex=0"],
+        ["-device", "vhost-user-blk-pci,chardev=medium,id=drive,bootindex=1"],
     ]
     devices = BUSES["vhost-user-blk"].devices(VhostUserMedium("/v", reconnect=1))
     assert devices[0].to_argv() == ["-chardev", "socket,id=medium,path=/v,reconnect=1"]

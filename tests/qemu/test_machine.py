@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,21 @@ def test_guests_that_fail(tmp_path: Path, does: str, sentence: str) -> None:
     with pytest.raises(GuestError, match=f"(?s){sentence}"):
         asyncio.run(run())
     assert open_descriptors() == before
+
+
+def test_a_machine_that_a_person_watches(tmp_path: Path) -> None:
+    """What looks like a failure is none: the machine still does what it is told."""
+    body = GUEST.replace("GUEST_DOES", "console.sendall(b'Kernel panic - not syncing: no init\\r\\nboot: ')")
+
+    async def run() -> object:
+        async with Machine(replace(fake_spec(tmp_path, body), failures=None)) as machine:
+            prompt = asyncio.create_task(machine.wait_for_console(b"boot: ", Deadline.after(LONG)))
+            await asyncio.sleep(0)
+            await machine.release(Deadline.after(LONG))
+            await prompt
+            return await machine.execute("query-status", Deadline.after(LONG))
+
+    assert asyncio.run(run()) == {}
 
 
 def test_half_a_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +46,22 @@ def test_a_machine_that_runs(tmp_path: Path) -> None:
             assert any("screendump" in line for line in remains.transcript)
 
     asyncio.run(run())
+
+
+def test_a_guest_that_has_panicked_can_be_looked_at(tmp_path: Path) -> None:
+    panic = "send({'event': 'GUEST_PANICKED', 'data': {}, 'timestamp': {}})"
+    body = DRAWS.replace('console.sendall(b"hello\\n")', panic)
+
+    async def run() -> None:
+        async with Machine(fake_spec(tmp_path, body)) as machine:
+            with suppress(GuestError):
+                await machine.release(Deadline.after(30))
+            with pytest.raises(GuestError, match="the guest's kernel panicked"):
+                await machine.wait_for_console(b"never", Deadline.after(30))
+            await machine.screenshot(str(tmp_path / "screen.png"), Deadline.after(30))
+
+    asyncio.run(run())
+    assert (tmp_path / "screen.png").read_bytes() == b"a picture"
 
 
 def test_a_machine_that_has_ended(tmp_path: Path) -> None:

@@ -84,3 +84,38 @@ def test_keys_from_nowhere(tmp_path: Path) -> None:
     with open("/dev/null", "rb") as keys, (tmp_path / "screen").open("wb", 0) as screen:
         assert asyncio.run(run(keys.fileno(), screen.fileno())) == 0
     assert (tmp_path / "screen").read_bytes() == b"hi"
+
+
+FLOOD = ECHO.replace('console.sendall(b"login: ")', 'console.sendall(b"login: " + bytes(200_000))')
+
+
+def test_the_person_leaves_though_nobody_reads(tmp_path: Path) -> None:
+    screen_out, screen_in = os.pipe()
+    keys_out, keys_in = os.pipe()
+
+    async def run() -> int | None:
+        async with Machine(fake_spec(tmp_path, FLOOD)) as machine:
+            attached = asyncio.create_task(attach(machine, keys=keys_out, screen=screen_in))
+            while machine.console.received < 200_000:  # noqa: ASYNC110 - the console tells nobody
+                await asyncio.sleep(0.01)
+            os.write(keys_in, b"\x1d")
+            return await asyncio.wait_for(attached, 30)
+
+    try:
+        assert asyncio.run(run()) is None
+    finally:
+        for descriptor in (screen_out, keys_in, keys_out, screen_in):
+            os.close(descriptor)
+
+
+def test_the_reader_has_gone(tmp_path: Path) -> None:
+    screen_out, screen_in = os.pipe()
+    os.close(screen_out)
+
+    async def run(keys: int) -> None:
+        async with Machine(fake_spec(tmp_path, FLOOD)) as machine:
+            await attach(machine, keys=keys, screen=screen_in)
+
+    with open("/dev/null", "rb") as keys, pytest.raises(BrokenPipeError):
+        asyncio.run(run(keys.fileno()))
+    os.close(screen_in)
