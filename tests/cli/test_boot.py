@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from qemu_viso.cli import boot, follow
+from qemu_viso.cli import boot, follow, signals
 from qemu_viso.errors import GuestError, UsageError
 from qemu_viso.qemu import accelerators
 from qemu_viso.qemu.accelerators import Verdict
@@ -87,7 +87,7 @@ def test_what_is_refused_because_nothing_would_start(
         work.close()
         return 0
 
-    monkeypatch.setattr(boot.signals, "run", run)
+    monkeypatch.setattr(signals, "run", run)
     recipe = opened(tmp_path, f"/a=a {words}", files={"a": b"a", "code": b"code"}).recipe.path
     parser = argparse.ArgumentParser()
     boot.add_arguments(parser)
