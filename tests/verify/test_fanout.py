@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,12 +127,14 @@ def test_a_guest_that_fails_takes_only_its_recipe_with_it(
     reports = run(recipes, ["scsi-cd"], tmp_path)
     # The third recipe is the first one of the new boot.
     assert guests.log[4:7] == ["view recipe-2 rock", "boot scsi-cd recipe-1", "view recipe-1 rock"]
-    assert [report.result for report in reports[4:]] == [report.result for report in reports[:2]]
-    assert outcomes(reports) == [*ALL_PASSED[:2], "two rock failed", "two plain failed", *ALL_PASSED[4:]]
+    assert outcomes(reports)[:4] == [*ALL_PASSED[:2], "two rock failed", "two plain failed"]
     assert reports[2].result == "failed: the guest failed: Kernel panic"
     assert reports[2].status == 74
-    (folder,) = tmp_path.glob("*-TEST-linux-cloud-scsi-cd")
-    assert reports[2].folder == reports[3].folder == str(folder)
+    # What is pretended of the new boot is the first recipe's content, so the third one leaves a folder too.
+    folder = Path(reports[2].folder)
+    assert fnmatch(folder.name, "*-TEST-linux-cloud-scsi-cd")
+    assert folder.parent == tmp_path
+    assert reports[3].folder == reports[2].folder != reports[4].folder
     assert "oh" in (folder / "failure.txt").read_text()
     assert (folder / "console.txt").read_bytes().startswith(b"\x1b[31mbooting")
     assert reports[0].folder == ""
