@@ -343,8 +343,8 @@ class Builder:
 
     def boot_catalog(self, step: steps.BootCatalog) -> None:
         """`-c`: name the boot catalog; a name that it has there already is given up."""
-        if any(path is not None and path.endswith("/") for path in step.names):
-            path = next(path for path in step.names if path is not None and path.endswith("/"))
+        path = next((path for path in step.names if path is not None and path.endswith("/")), None)
+        if path is not None:
             raise RecipeError(
                 f"'{path}' ends in a slash, and the boot catalog is a file",
                 hint=f"for instance {path}boot.cat",

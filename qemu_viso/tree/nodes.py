@@ -133,9 +133,9 @@ class Listing:
         if self._folded is None:
             return
         key = folded(name)
-        alike = self._alike.get(key)
+        alike = self._alike.get(key, [])
         if self._folded[key] != name:
-            self._alike[key].remove(name)
+            alike.remove(name)
         elif alike:
             self._folded[key] = alike.pop(0)
         else:
