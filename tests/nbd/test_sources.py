@@ -56,6 +56,13 @@ def turned_into_a_fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
+def ask_together(client: Client, asked: Sequence[tuple[int, int]], *, extended: bool) -> None:
+    """Reads of offsets and lengths in one send, numbered by their cookies."""
+    client.socket.sendall(
+        b"".join(request(READ, at, size, cookie=number, extended=extended) for number, (at, size) in enumerate(asked))
+    )
+
+
 @pytest.fixture
 def image(tmp_path: Path) -> Mixed:
     return mixed(tmp_path)
@@ -208,12 +215,7 @@ def test_one_bad_file_in_a_batch_fails_no_other_request(path: str, image: Mixed,
         client.read(bad, 512)
         client.read(good, 512)
         changed(image.files["big"])
-        extended = mode == "extended"
-        client.socket.sendall(
-            b"".join(
-                request(READ, at, size, cookie=number, extended=extended) for number, (at, size) in enumerate(asked)
-            )
-        )
+        ask_together(client, asked, extended=mode == "extended")
         for number, (at, size) in enumerate(asked):
             reply = client.reply(READ, at, size)
             assert reply.cookie == number
@@ -338,12 +340,7 @@ def test_a_disk_that_fails_between_long_reads(image: Mixed, mode: str, monkeypat
     with Server({"test": image.image}, listener), Client(listener.address.path, mode) as client:
         monkeypatch.setattr(os, "sendfile", fails)
         monkeypatch.setattr(os, "pread", fails_too)
-        extended = mode == "extended"
-        client.socket.sendall(
-            b"".join(
-                request(READ, at, length, cookie=number, extended=extended) for number, (at, length) in enumerate(asked)
-            )
-        )
+        ask_together(client, asked, extended=mode == "extended")
         for number, (at, length) in enumerate(asked):
             reply = client.reply(READ, at, length)
             assert reply.cookie == number
