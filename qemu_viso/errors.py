@@ -148,6 +148,10 @@ class TryAgainError(QemuVisoError):
     status = 75
 
 
+MAY_READ = "'ls -l' shows who may read it, and 'chmod' changes that"
+"""The hint for a file that may not be read."""
+
+
 class AccessError(QemuVisoError):
     """The operating system refuses access to a file that is there."""
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, StaleSourceError, shown
+from qemu_viso.errors import MAY_READ, AccessError, InputOutputError, MissingInputError, StaleSourceError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -208,7 +208,7 @@ def open_error(path: str, error: OSError) -> MissingInputError | AccessError | I
     if isinstance(error, PermissionError):
         return AccessError(
             f"the source '{path}' may not be read",
-            hint="'ls -l' shows who may read it, and 'chmod' changes that",
+            hint=MAY_READ,
         )
     return InputOutputError(
         f"the source '{path}' cannot be read: {error.strerror}", hint=READ_HINTS.get(error.errno or 0)

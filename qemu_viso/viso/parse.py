@@ -8,7 +8,15 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from qemu_viso.errors import AccessError, InputOutputError, MissingInputError, Place, QemuVisoError, RecipeError
+from qemu_viso.errors import (
+    MAY_READ,
+    AccessError,
+    InputOutputError,
+    MissingInputError,
+    Place,
+    QemuVisoError,
+    RecipeError,
+)
 from qemu_viso.viso.marker import MARKER, parse_head
 from qemu_viso.viso.match import Match, is_option, match, mistaken_for
 from qemu_viso.viso.names import DEFAULT_NAMES
@@ -95,9 +103,7 @@ def too_large(path: str, size: int) -> RecipeError:
 def unreadable(what: str, error: OSError | ValueError, place: Place | None = None) -> QemuVisoError:
     """What is said about a recipe or a response file, `what`, that is there and cannot be read."""
     if isinstance(error, PermissionError):
-        return AccessError(
-            f"{what} may not be read", place=place, hint="'ls -l' shows who may read it, and 'chmod' changes that"
-        )
+        return AccessError(f"{what} may not be read", place=place, hint=MAY_READ)
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return InputOutputError(f"{what} cannot be read: {reason}", place=place, hint="a file of text is needed here")
 
